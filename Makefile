@@ -1,0 +1,112 @@
+# From a trained Paddle model to a verified INT8 service on Paddle Serving.
+# `make` alone lists the targets. Every stage target is the command of the same name, in one line; whether
+# there is anything to do is decided by the command, since file times cannot see an option change.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# Stages build on each other: `make -j export quantize` must not start both at once.
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules
+
+## Variables
+MODEL ?= ocr#         pipeline to work on, a folder of pipelines/
+DATA ?=#              data to calibrate and evaluate with, instead of what the pipeline names
+PRECISION ?=#         candidate to serve instead of the one that wins: int8, bf16 or fp32
+HOST ?=#              address to listen on (127.0.0.1 if not given)
+HTTP_PORT ?=#         port for HTTP (9393 if not given)
+GRPC_PORT ?=#         port for gRPC (9394 if not given)
+BUILD ?= build#       directory for everything that is built
+V ?=#                 1: say in detail what is done
+ARGS ?=#              anything further to pass on to the command
+PYTHON ?=#            Python 3.9 to set up with, instead of the first one found
+
+# Some shells export HOST, the name of the machine: that is not a wish to listen beyond loopback.
+ifeq ($(origin HOST),environment)
+HOST :=
+endif
+
+BOOTSTRAP := toolkit/bootstrap.sh
+BIN := .venv/bin
+TOOLKIT := $(BIN)/toolkit
+
+# $(call option,--data,DATA): the option with its value in quotes, if there is a value. `value` keeps a $ in it.
+quoted = '$(subst ','\'',$(value $(1)))'
+option = $(if $(value $(2)),$(1) $(call quoted,$(2)))
+
+VERBOSE_OPTION = $(if $(filter-out 0,$(V)),-v)
+BUILD_OPTIONS = $(call option,--build,BUILD) $(VERBOSE_OPTION)
+PORT_OPTIONS = $(call option,--host,HOST) $(call option,--http-port,HTTP_PORT) $(call option,--grpc-port,GRPC_PORT)
+MODEL_OPTIONS = $(call option,--model,MODEL) $(BUILD_OPTIONS)
+STAGE_OPTIONS = $(MODEL_OPTIONS) $(call option,--data,DATA) $(call option,--precision,PRECISION)
+DEPLOY_OPTIONS = $(STAGE_OPTIONS) $(PORT_OPTIONS)
+
+.PHONY: help venv
+help:
+	@awk '/^## / { printf "\n%s:\n", substr($$0, 4) } \
+	    /^[a-z][a-z0-9-]*:.* ## / { split($$0, part, ":.* ## "); printf "  %-15s %s\n", part[1], part[2] } \
+	    /^[A-Z_]+ [?]=/ { split($$0, part, / [?]= *|# +/); \
+	        printf "  %-15s %s\n", part[1] "=" part[2], part[3] }' $(firstword $(MAKEFILE_LIST))
+
+# What every other target needs: .venv as the lock has it. Silent and quick when it is.
+venv:
+	@$(BOOTSTRAP) ensure
+
+## The whole way
+.PHONY: setup doctor deploy
+setup: ## Make .venv from requirements.lock (every other target does so when it has to)
+	@$(BOOTSTRAP) setup
+doctor: venv ## Say what this machine lacks, what that means and what to do
+	@$(TOOLKIT) doctor $(PORT_OPTIONS) $(BUILD_OPTIONS) $(ARGS)
+deploy: venv ## All stages of MODEL, from the trained model to a verified running service
+	@$(TOOLKIT) deploy $(DEPLOY_OPTIONS) $(ARGS)
+
+## Stages
+.PHONY: export calibrate quantize evaluate convert render launch smoke
+export: venv ## Write the FP32 inference model and its signature
+	@$(TOOLKIT) export $(STAGE_OPTIONS) $(ARGS)
+calibrate: venv ## Freeze the calibration set, preprocessed to the shapes that are served
+	@$(TOOLKIT) calibrate $(STAGE_OPTIONS) $(ARGS)
+quantize: venv ## Make the INT8 models, by post-training quantization
+	@$(TOOLKIT) quantize $(STAGE_OPTIONS) $(ARGS)
+evaluate: venv ## Judge accuracy and speed of each candidate and choose one
+	@$(TOOLKIT) evaluate $(STAGE_OPTIONS) $(ARGS)
+convert: venv ## Write the chosen model in the format of Paddle Serving
+	@$(TOOLKIT) convert $(STAGE_OPTIONS) $(ARGS)
+render: venv ## Write the configuration of the service from templates/
+	@$(TOOLKIT) render $(DEPLOY_OPTIONS) $(ARGS)
+launch: venv ## Start the service and wait until it answers
+	@$(TOOLKIT) launch $(DEPLOY_OPTIONS) $(ARGS)
+smoke: venv ## Ask the running service over HTTP and gRPC and check its answers
+	@$(TOOLKIT) smoke $(MODEL_OPTIONS) $(ARGS)
+
+## The running service
+.PHONY: status logs stop
+status: venv ## Say whether the service of MODEL runs, where and since when
+	@$(TOOLKIT) status $(MODEL_OPTIONS) $(ARGS)
+logs: venv ## Show the logs of the service of MODEL
+	@$(TOOLKIT) logs $(MODEL_OPTIONS) $(ARGS)
+stop: venv ## Stop the service of MODEL and everything it started
+	@$(TOOLKIT) stop $(MODEL_OPTIONS) $(ARGS)
+
+## Development
+.PHONY: test test-e2e lint format lock schema clean
+test: venv ## Unit tests and one real deployment
+	@$(BIN)/python -m pytest -m "not long" $(ARGS)
+test-e2e: venv ## The tests that take many minutes
+	@$(BIN)/python -m pytest -m long $(ARGS)
+lint: venv ## Check style, formatting and types; change nothing
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+format: venv ## Repair style and formatting
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+lock: venv ## Resolve setup.cfg into requirements.lock again (ARGS=--upgrade for newer versions)
+	@$(BIN)/uv pip compile setup.cfg --all-extras --override requirements-overrides.txt --quiet \
+	    --python $(BIN)/python --python-version 3.9 --python-platform x86_64-unknown-linux-gnu \
+	    --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+	    --output-file requirements.lock $(ARGS)
+schema: venv ## Write the JSON schema of pipeline.yml
+	@$(TOOLKIT) schema $(ARGS)
+clean: venv ## Remove BUILD and the caches; refuses while a service of BUILD runs
+	@$(TOOLKIT) clean $(BUILD_OPTIONS) $(ARGS)

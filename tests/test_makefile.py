@@ -1,0 +1,151 @@
+"""The Makefile: every target documented, every stage the command of its name, every value passed on unharmed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Optional
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+STAGES = ("export", "calibrate", "quantize", "evaluate", "convert")
+DEPLOYING = ("deploy", "render", "launch")
+RUNNING = ("smoke", "status", "logs", "stop")
+OTHERS = ("setup", "doctor", "test", "test-e2e", "lint", "format", "lock", "schema", "clean")
+
+MODEL = ["--model", "ocr"]
+BUILD = ["--build", "build"]
+DATA = ["--data", "images", "--precision", "int8"]
+PORTS = ["--host", "0.0.0.0", "--http-port", "80", "--grpc-port", "81"]
+EVERY_VARIABLE = {
+    "DATA": "images",
+    "PRECISION": "int8",
+    "HOST": "0.0.0.0",
+    "HTTP_PORT": "80",
+    "GRPC_PORT": "81",
+    "V": "1",
+}
+
+
+def make(
+    *arguments: str, environment: Optional[Mapping[str, str]] = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=ROOT,
+        # Without the variables of a make that runs these tests.
+        env={"PATH": "/usr/local/bin:/usr/bin:/bin", **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def command_of(target: str, *variables: str, environment: Optional[Mapping[str, str]] = None) -> list[str]:
+    """The words of the command that a target would run after its set-up."""
+    result = make("-n", target, *variables, environment=environment)
+    assert result.returncode == 0, result.stderr
+    setup, command = result.stdout.splitlines()
+    assert setup == "toolkit/bootstrap.sh ensure"
+    return shlex.split(command)
+
+
+def test_make_alone_lists_every_target_with_a_line_about_it() -> None:
+    listed = re.findall(r"^  ([a-z][a-z0-9-]*) +\S+ \S+", make().stdout, flags=re.MULTILINE)
+    assert set(listed) == {*STAGES, *DEPLOYING, *RUNNING, *OTHERS}
+    assert len(listed) == len(set(listed))
+
+
+def test_make_alone_lists_every_variable_with_its_default() -> None:
+    variables = dict(re.findall(r"^  ([A-Z_]+)=(\S*) +\S+ \S+", make().stdout, flags=re.MULTILINE))
+    assert variables == {
+        "MODEL": "ocr",
+        "DATA": "",
+        "PRECISION": "",
+        "HOST": "",
+        "HTTP_PORT": "",
+        "GRPC_PORT": "",
+        "BUILD": "build",
+        "V": "",
+        "ARGS": "",
+        "PYTHON": "",
+    }
+
+
+def test_every_target_is_phony_and_documented() -> None:
+    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", MAKEFILE, flags=re.MULTILINE))
+    documented = set(re.findall(r"^([a-z][a-z0-9-]*):.* ## \S", MAKEFILE, flags=re.MULTILINE))
+    phony = {
+        name for line in re.findall(r"^\.PHONY: (.*)", MAKEFILE, flags=re.MULTILINE) for name in line.split()
+    }
+    assert targets == phony
+    assert targets - documented == {"help", "venv"}
+
+
+@pytest.mark.parametrize("target", [*STAGES, *DEPLOYING, *RUNNING])
+def test_a_target_is_the_command_of_its_name(target: str) -> None:
+    assert command_of(target) == [".venv/bin/toolkit", target, *MODEL, *BUILD]
+
+
+@pytest.mark.parametrize(
+    ("targets", "options"),
+    [
+        (STAGES, [*MODEL, *BUILD, "-v", *DATA]),
+        (DEPLOYING, [*MODEL, *BUILD, "-v", *DATA, *PORTS]),
+        (RUNNING, [*MODEL, *BUILD, "-v"]),
+        (("doctor",), [*PORTS, *BUILD, "-v"]),
+        (("clean",), [*BUILD, "-v"]),
+        (("schema",), []),
+    ],
+)
+def test_a_target_passes_on_what_its_command_takes_and_no_more(
+    targets: list[str], options: list[str]
+) -> None:
+    variables = [f"{name}={value}" for name, value in EVERY_VARIABLE.items()]
+    for target in targets:
+        assert command_of(target, *variables) == [".venv/bin/toolkit", target, *options]
+
+
+def test_anything_further_goes_last() -> None:
+    assert command_of("logs", "ARGS=--follow --lines 5")[-3:] == ["--follow", "--lines", "5"]
+
+
+def test_v_of_zero_is_not_verbose() -> None:
+    assert "-v" not in command_of("deploy", "V=0")
+
+
+def test_variables_may_come_from_the_environment() -> None:
+    assert command_of("stop", environment={"MODEL": "other"}) == [
+        ".venv/bin/toolkit", "stop", "--model", "other", *BUILD,
+    ]  # fmt: skip
+
+
+def test_the_host_that_some_shells_export_does_not_open_the_service_to_the_network() -> None:
+    assert "--host" not in command_of("deploy", environment={"HOST": "workstation"})
+    assert "0.0.0.0" in command_of("deploy", "HOST=0.0.0.0", environment={"HOST": "workstation"})
+
+
+@pytest.mark.parametrize(
+    "value", ["a b", "it's", '"quoted"', "$HOME", "$(SHELL)", "a;false", "*", "a\\b", "  two  "]
+)
+def test_a_value_reaches_the_command_as_it_was_given(value: str) -> None:
+    result = make("export", f"DATA={value}", "BOOTSTRAP=true", "TOOLKIT=printf '<%s>'")
+    # make itself drops blanks in front of a value
+    assert f"<--data><{value.lstrip()}>" in result.stdout
+
+
+def test_the_failure_of_a_command_is_the_failure_of_make() -> None:
+    assert make("deploy", "BOOTSTRAP=true", "TOOLKIT=true").returncode == 0
+    assert make("deploy", "BOOTSTRAP=true", "TOOLKIT=exit 9;").returncode == 2
+
+
+def test_no_command_runs_after_a_failed_set_up() -> None:
+    result = make("deploy", "BOOTSTRAP=exit 1;", "TOOLKIT=echo ran")
+    assert result.returncode == 2
+    assert "ran" not in result.stdout
