@@ -1,0 +1,62 @@
+"""`toolkit doctor`: say what this machine lacks for a deployment, what that means and what to do."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from toolkit import doctor as checks
+
+COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@click.command("doctor")
+@click.option(
+    "--host", default=checks.HOST, show_default=True, help="Address that a service would listen on."
+)
+@click.option("--http-port", type=click.IntRange(1, 65535), default=checks.HTTP_PORT, show_default=True)
+@click.option("--grpc-port", type=click.IntRange(1, 65535), default=checks.GRPC_PORT, show_default=True)
+@click.option("--build", type=click.Path(path_type=Path), default=Path("build"), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
+@click.option("-v", "--verbose", is_flag=True, help="Log the commands that are run, to stderr.")
+@click.pass_context
+def doctor(
+    context: click.Context,
+    host: str,
+    http_port: int,
+    grpc_port: int,
+    build: Path,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Check what a deployment needs. Exits with 1 if one could not work here."""
+    if verbose:
+        logging.basicConfig(level=logging.DEBUG)
+    found = checks.examine(host, http_port, grpc_port, build)
+    failed = any(check.status == "fail" for check in found)
+    if as_json:
+        click.echo(json.dumps({"ok": not failed, "checks": [asdict(check) for check in found]}, indent=2))
+    else:
+        for check in found:
+            _show(check)
+        click.echo(_summary(found))
+    context.exit(1 if failed else 0)
+
+
+def _show(check: checks.Check) -> None:
+    status = click.style(f"{check.status:<5}", fg=COLOURS[check.status])
+    click.echo(f"{status} {check.name:<28} {check.found}")
+    if check.meaning:
+        click.echo(f"      means:  {check.meaning}")
+    if check.remedy:
+        click.echo(f"      remedy: {check.remedy}")
+
+
+def _summary(found: list[checks.Check]) -> str:
+    counts = Counter(check.status for check in found)
+    return f"{len(found)} checks: {counts['ok']} ok, {counts['warn']} warn, {counts['fail']} fail"
