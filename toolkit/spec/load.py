@@ -1,0 +1,201 @@
+"""Reading a pipeline spec: every mistake is told with the file, the path of the key, and the nearest right one."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any, Iterable, List, Optional, Sequence, Tuple, Type, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from toolkit.errors import SpecError
+from toolkit.spec.model import ModelSpec, PipelineSpec, SourceSpec
+
+SPEC_FILE = "pipeline.yml"
+Location = Sequence[Union[str, int]]
+
+
+def available(pipelines: Path) -> List[str]:
+    """The names of the pipelines in the folder `pipelines`."""
+    return sorted(path.parent.name for path in pipelines.glob(f"*/{SPEC_FILE}"))
+
+
+def load(pipelines: Path, name: str) -> PipelineSpec:
+    """The spec of the pipeline `name` in the folder `pipelines`.
+
+    Raises:
+        SpecError: there is no such pipeline, or its spec is wrong.
+    """
+    names = available(pipelines)
+    if name not in names:
+        raise SpecError(
+            f"there is no pipeline {name!r}",
+            where=str(pipelines),
+            remedy=f"MODEL= takes one of: {', '.join(names) or 'none yet'}" + _did_you_mean(name, names),
+        )
+    return read(pipelines / name / SPEC_FILE)
+
+
+def read(path: Path) -> PipelineSpec:
+    """The spec in the file `path`, with everything that it refers to checked to be there."""
+    data = _parse(path)
+    try:
+        # By way of JSON, since the strict model takes a list for a tuple only from there.
+        spec = PipelineSpec.model_validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        raise _spec_error(path, error) from error
+    spec = spec.placed_in(path.parent)
+    _check_references(path, spec)
+    return spec
+
+
+def _parse(path: Path) -> Any:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SpecError("the pipeline spec is missing", where=str(path)) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise SpecError(f"not valid YAML: {problem}", where=f"{path}{line}") from error
+    if not isinstance(data, dict):
+        raise SpecError("the spec must be a mapping of keys to values", where=str(path))
+    return data
+
+
+def _spec_error(path: Path, error: ValidationError) -> SpecError:
+    """All mistakes of the file at once, the first as the message."""
+    told = [_describe(detail["loc"], detail) for detail in error.errors()]
+    return SpecError("; ".join(told) if len(told) == 1 else "several keys are wrong:\n  - " + "\n  - ".join(told),
+                     where=str(path), remedy="see the comments in pipelines/ocr/pipeline.yml, or `toolkit schema`")
+
+
+def _describe(location: Location, detail: Any) -> str:
+    keys = ".".join(str(part) for part in location)
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        allowed = _fields_at(PipelineSpec, location[:-1])
+        return f"unknown key `{keys}`" + _did_you_mean(str(location[-1]), allowed)
+    if kind == "missing":
+        return f"the key `{keys}` is missing"
+    if kind == "literal_error":
+        return f"`{keys}` is {detail['input']!r}, must be {detail['ctx']['expected']}"
+    message = str(detail["msg"]).replace("Value error, ", "")
+    if not keys:
+        return message
+    return f"`{keys}` is {_short(detail['input'])}: {message[:1].lower()}{message[1:]}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _did_you_mean(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f" (did you mean `{near[0]}`?)" if near else ""
+
+
+def _fields_at(model: Type[BaseModel], location: Location) -> List[str]:
+    """The keys that the spec may have at `location`."""
+    current: Any = model
+    for part in location:
+        current = _annotation_below(current, part)
+        if current is None:
+            return []
+    section = _section(current)
+    return list(section.model_fields) if section else []
+
+
+def _annotation_below(annotation: Any, part: Union[str, int]) -> Any:
+    section = _section(annotation)
+    if section is not None:
+        field = section.model_fields.get(str(part))
+        return field.annotation if field else None
+    arguments = get_args(annotation)
+    return arguments[-1] if get_origin(annotation) in (dict, list) and arguments else None
+
+
+def _section(annotation: Any) -> Optional[Type[BaseModel]]:
+    if get_origin(annotation) in (dict, list, tuple):
+        return None
+    candidates = (annotation, *get_args(annotation))
+    return next((item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), None)
+
+
+def _check_references(path: Path, spec: PipelineSpec) -> None:
+    for keys, reference in _references(spec):
+        _check_reference(path, keys, reference, spec.directory)
+    for name, model in spec.models.items():
+        _check_source(path, f"models.{name}.source", model.source, spec.directory)
+
+
+def _references(spec: PipelineSpec) -> List[Tuple[str, str]]:
+    top = [("request", spec.request), ("response", spec.response), ("judge", spec.judge)]
+    top.append(("data.generator", spec.data.generator))
+    return top + [pair for name, model in spec.models.items() for pair in _model_references(name, model)]
+
+
+def _model_references(name: str, model: ModelSpec) -> List[Tuple[str, str]]:
+    return [(f"models.{name}.step", model.step), (f"models.{name}.judge", model.judge)]
+
+
+def _check_reference(path: Path, keys: str, reference: str, directory: Path) -> None:
+    """The module is in the pipeline's folder and defines the name; nothing is imported for that."""
+    module, _, attribute = reference.partition(":")
+    stem = directory.joinpath(*module.split("."))
+    file = next((item for item in (stem.with_suffix(".py"), stem / "__init__.py") if item.is_file()), None)
+    if file is None:
+        raise SpecError(f"`{keys}` names the module {module!r}, which is not in {directory}", where=str(path))
+    names = _defined(file)
+    if attribute not in names:
+        raise SpecError(
+            f"`{keys}` names {attribute!r}, which {file.name} does not define" + _did_you_mean(attribute, names),
+            where=str(path),
+        )
+
+
+def _defined(file: Path) -> List[str]:
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise SpecError(f"not valid Python: {error.msg}", where=f"{file}:{error.lineno}") from error
+    names: List[str] = []
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.append(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names.extend((alias.asname or alias.name).split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.Assign):
+            names.extend(target.id for target in node.targets if isinstance(target, ast.Name))
+    return names
+
+
+def _check_source(path: Path, keys: str, source: SourceSpec, directory: Path) -> None:
+    if source.package is not None and importlib.util.find_spec(source.package) is None:
+        raise SpecError(
+            f"`{keys}.package` names {source.package!r}, which is not installed",
+            where=str(path),
+            remedy="install the package that ships the model, or give a `directory`",
+        )
+    if source.directory is not None and not source_directory(source, directory).is_dir():
+        raise SpecError(
+            f"`{keys}.directory` does not exist: {source_directory(source, directory)}", where=str(path)
+        )
+    if source.weights is not None and not (directory / source.weights).is_file():
+        raise SpecError(f"`{keys}.weights` does not exist: {directory / source.weights}", where=str(path))
+
+
+def source_directory(source: SourceSpec, directory: Path) -> Path:
+    """The folder that `source.directory` means: within the package, or relative to the spec's folder."""
+    if source.package is None:
+        return directory / str(source.directory)
+    found = importlib.util.find_spec(source.package)
+    if found is None or not found.submodule_search_locations:
+        raise SpecError(f"the package {source.package!r} is not installed")
+    return Path(next(iter(found.submodule_search_locations))) / str(source.directory)

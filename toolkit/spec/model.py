@@ -1,0 +1,183 @@
+"""What a pipeline spec may say, with its types, defaults and meaning; the JSON schema is made from this."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from typing_extensions import Annotated, Literal
+
+Reference = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Precision = Literal["int8", "bf16", "fp32"]
+Dimension = Annotated[int, Field(ge=1)]
+
+# oneDNN's convolutions, under their names before and after Paddle's fusion passes.
+CONVOLUTIONS = ("conv2d", "depthwise_conv2d", "fused_conv2d")
+
+
+class Section(BaseModel):
+    """A part of the spec: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class TensorSpec(Section):
+    """An input of a layer that is exported."""
+
+    name: str = Field(description="name of the input in the exported program")
+    shape: List[int] = Field(description="-1 for a dynamic dimension")
+    dtype: str = Field(default="float32", description="numpy's name of the element type")
+
+
+class SourceSpec(Section):
+    """Where a model comes from: exactly one of `package`, `directory` and `layer`."""
+
+    package: Optional[str] = Field(default=None, description="an installed Python package that ships the model")
+    directory: Optional[str] = Field(
+        default=None, description="an inference model directory, or a folder within `package`; relative to the spec"
+    )
+    model: Optional[str] = Field(default=None, description="name of the program file, when there are several")
+    params: Optional[str] = Field(default=None, description="name of the weights file, when it has another stem")
+    layer: Optional[Reference] = Field(default=None, description="`module:callable` that makes a paddle.nn.Layer")
+    arguments: Dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the callable")
+    weights: Optional[str] = Field(default=None, description="a .pdparams file for the layer; none: random weights")
+    inputs: List[TensorSpec] = Field(default_factory=list, description="the inputs of the layer")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "SourceSpec":
+        if self.layer is None and self.directory is None:
+            raise ValueError("a source needs `directory`, `package` with `directory`, or `layer`")
+        if self.layer is not None and (self.directory or self.package):
+            raise ValueError("a source is either a `layer` or a `directory`, not both")
+        if self.layer is not None and not self.inputs:
+            raise ValueError("a `layer` needs `inputs`, so that it can be exported")
+        return self
+
+
+class QuantizeSpec(Section):
+    """How a model is quantized to INT8, after training."""
+
+    algorithm: Literal["abs_max", "hist", "KL", "mse", "avg"] = Field(
+        default="hist", description="how PaddleSlim finds the range of an activation"
+    )
+    hist_percent: float = Field(default=0.9999, gt=0, le=1, description="share of values within the range, for `hist`")
+    weights: Literal["channel_wise_abs_max", "abs_max"] = Field(
+        default="channel_wise_abs_max", description="one scale for each output channel, or one for each tensor"
+    )
+    ops: Tuple[str, ...] = Field(
+        default=("conv2d", "depthwise_conv2d"), description="operators that PaddleSlim quantizes"
+    )
+    kernels: Tuple[str, ...] = Field(
+        default=CONVOLUTIONS,
+        description="operators that oneDNN may run in INT8; its own default also takes uncalibrated ones",
+    )
+    skip: Tuple[str, ...] = Field(default=(), description="tensors whose readers stay in float")
+    samples: int = Field(default=16, ge=1, description="calibration batches; more are slower")
+
+
+class ModelSpec(Section):
+    """One model of the pipeline."""
+
+    source: SourceSpec
+    inputs: Dict[Name, Tuple[Dimension, ...]] = Field(
+        description="alias of each input, in the program's order, and the shape of the probe inference"
+    )
+    outputs: Tuple[Name, ...] = Field(description="alias of each output, in the program's order")
+    step: Reference = Field(description="class with the pre- and postprocessing, in the pipeline's folder")
+    options: Dict[str, Any] = Field(default_factory=dict, description="handed to the step")
+    judge: Reference = Field(description="class that measures the model by labels, in the pipeline's folder")
+    metric: Literal["hmean", "recall", "precision"] = Field(description="the figure that the gate compares")
+    quantize: QuantizeSpec = Field(default_factory=QuantizeSpec)
+    candidates: Optional[Tuple[Precision, ...]] = Field(
+        default=None, description="precisions to try, best first; default: the pipeline's"
+    )
+
+    @field_validator("inputs", "outputs")
+    @classmethod
+    def _not_empty(cls, value: Any) -> Any:
+        if not value:
+            raise ValueError("at least one is needed")
+        return value
+
+
+class DataSpec(Section):
+    """The pipeline's own dataset, used where the user gives none with DATA=."""
+
+    generator: Reference = Field(description="function (directory, options, progress) in the pipeline's folder")
+    options: Dict[str, Any] = Field(default_factory=dict, description="handed to the generator")
+
+
+class GateSpec(Section):
+    """How much accuracy a candidate may lose."""
+
+    max_drop: float = Field(
+        default=0.5, ge=0, le=100, description="points; a candidate that loses as much or more against FP32 is rejected"
+    )
+
+
+class ServingSpec(Section):
+    """How the service runs, and what it refuses."""
+
+    threads: int = Field(default=1, ge=1, description="threads of one inference")
+    cache_capacity: int = Field(default=128, ge=1, description="input shapes whose oneDNN primitives are kept")
+    workers: int = Field(default=4, ge=1, description="requests that a replica holds at a time")
+    max_in_flight: int = Field(default=32, ge=1, description="requests in work at a time; more get 429")
+    max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="largest request")
+    deadline_seconds: float = Field(default=30.0, gt=0, description="longest time for a request")
+    start_seconds: float = Field(default=120.0, gt=0, description="longest time until the golden inference succeeded")
+    grace_seconds: float = Field(default=10.0, ge=0, description="time to finish requests when stopping")
+
+
+class PipelineSpec(Section):
+    """A pipeline: models, the order in which a request passes them, how they are judged and served."""
+
+    name: Name
+    description: str = ""
+    request: Reference = Field(description="function that turns a request's fields into the first payload")
+    response: Reference = Field(description="function that turns the last payload into the answer")
+    models: Dict[Name, ModelSpec]
+    steps: Tuple[Name, ...] = Field(description="models in the order in which a request passes them")
+    judge: Reference = Field(description="class that measures whole answers by labels")
+    judge_options: Dict[str, Any] = Field(default_factory=dict, description="handed to every judge")
+    data: DataSpec
+    candidates: Tuple[Precision, ...] = Field(
+        default=("int8", "bf16", "fp32"), description="precisions to try, best first; native FP32 is the last resort"
+    )
+    golden: int = Field(default=4, ge=1, description="validation samples that verify the running service")
+    gate: GateSpec = Field(default_factory=GateSpec)
+    serving: ServingSpec = Field(default_factory=ServingSpec)
+
+    _directory: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="after")
+    def _known_steps(self) -> "PipelineSpec":
+        for step in self.steps:
+            if step not in self.models:
+                raise ValueError(f"steps: {step!r} is none of the models {', '.join(self.models)}")
+        if not self.steps:
+            raise ValueError("steps: at least one model is needed")
+        if len(set(self.steps)) != len(self.steps):
+            raise ValueError("steps: a model can be passed once")
+        return self
+
+    @property
+    def directory(self) -> Path:
+        """The pipeline's folder, which the spec was read from."""
+        return self._directory
+
+    def placed_in(self, directory: Path) -> "PipelineSpec":
+        """The same spec, with `directory` as the pipeline's folder."""
+        copy = self.model_copy()
+        copy._directory = directory.resolve()
+        return copy
+
+    @property
+    def active(self) -> Dict[str, ModelSpec]:
+        """The models that requests pass, in their order."""
+        return {name: self.models[name] for name in self.steps}
+
+    def candidates_of(self, model: str) -> Tuple[str, ...]:
+        """The precisions to try for `model`, best first."""
+        return self.models[model].candidates or self.candidates
