@@ -1,0 +1,158 @@
+"""The artifact store: an artifact is there whole, with a manifest of its files, or it is not there.
+
+A builder works in a directory of its own below `partial/`. When it is done, the manifest is written, all files are
+synced, and one rename makes the artifact visible. What a killed builder left is cleared by the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional
+
+from filelock import FileLock
+
+from toolkit.store import digest
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Key:
+    """All that an artifact depends on: the stage, its options, its inputs' keys, code and package versions."""
+
+    stage: str
+    name: str
+    ingredients: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the key, in hex."""
+        return digest.of_value({"stage": self.stage, "name": self.name, **self.ingredients})
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished result.
+
+    Attributes:
+        path: its directory, which nobody changes any more.
+        key: digest of all that went in.
+        info: what the builder reported.
+    """
+
+    path: Path
+    key: str
+    info: Mapping[str, Any]
+
+
+class Store:
+    """Artifacts in a directory, by stage and key."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def get(self, key: Key) -> Optional[Artifact]:
+        """The artifact of `key`, if it is there and its files are those of its manifest; else None."""
+        path = self._path(key)
+        try:
+            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        if not _intact(path, manifest):
+            logger.warning("%s has been changed since it was built; it is built again", path)
+            return None
+        return Artifact(path, key.digest, manifest["info"])
+
+    def build(self, key: Key, builder: Callable[[Path], Mapping[str, Any]]) -> Artifact:
+        """The artifact of `key`, made by `builder` where it is not there yet.
+
+        Args:
+            builder: fills the directory that it is given, and returns what the manifest shall say of it.
+        """
+        with self._lock(key):
+            found = self.get(key)
+            return found if found is not None else self._build(key, builder)
+
+    def _build(self, key: Key, builder: Callable[[Path], Mapping[str, Any]]) -> Artifact:
+        partial = self.directory / "partial"
+        partial.mkdir(parents=True, exist_ok=True)
+        workplace = Path(tempfile.mkdtemp(prefix=f"{key.stage}-{key.digest[:12]}-", dir=partial))
+        try:
+            info = dict(builder(workplace))
+            _write_manifest(workplace, key, info)
+            self._publish(workplace, self._path(key))
+        finally:
+            shutil.rmtree(workplace, ignore_errors=True)
+        return Artifact(self._path(key), key.digest, info)
+
+    def _publish(self, workplace: Path, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            # A damaged artifact: nobody trusts it, so it may go before the new one comes.
+            shutil.rmtree(path)
+        workplace.chmod(0o755)
+        workplace.rename(path)
+        _sync(path.parent)
+
+    def _path(self, key: Key) -> Path:
+        return self.directory / key.stage / f"{key.name}-{key.digest[:16]}"
+
+    @contextmanager
+    def _lock(self, key: Key) -> Iterator[None]:
+        locks = self.directory / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(str(locks / f"{key.stage}-{key.digest[:16]}.lock")):
+            self._clear_leftovers(key)
+            yield
+
+    def _clear_leftovers(self, key: Key) -> None:
+        """Under the lock of a key no builder of it is alive, so its partial directories are waste."""
+        for path in (self.directory / "partial").glob(f"{key.stage}-{key.digest[:12]}-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _write_manifest(directory: Path, key: Key, info: Mapping[str, Any]) -> None:
+    manifest = {
+        "stage": key.stage,
+        "name": key.name,
+        "key": key.digest,
+        "ingredients": key.ingredients,
+        "info": info,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "files": {str(path.relative_to(directory)): _entry(path) for path in digest.files_in(directory)},
+    }
+    (directory / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
+    for path in digest.files_in(directory):
+        _sync(path)
+    _sync(directory)
+
+
+def _entry(path: Path) -> Dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": digest.of_file(path)}
+
+
+def _intact(directory: Path, manifest: Mapping[str, Any]) -> bool:
+    for name, entry in manifest["files"].items():
+        path = directory / name
+        if not path.is_file() or path.stat().st_size != entry["bytes"] or digest.of_file(path) != entry["sha256"]:
+            return False
+    return True
+
+
+def _sync(path: Path) -> None:
+    """Have the file or directory on disk before anything that depends on it is."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
