@@ -1,0 +1,1 @@
+"""Datasets in the ecosystem's formats, checked before they are trusted."""

@@ -1,0 +1,100 @@
+"""PaddleOCR's label format: `path<TAB>[{"transcription": ..., "points": ...}, ...]`, one image a line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, List, Tuple
+
+from toolkit.errors import DataError
+
+# Both mean: there is text here that nobody could read, so judge nobody by it.
+ILLEGIBLE = ("###", "*")
+
+Quad = Tuple[Tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of text on an image.
+
+    Attributes:
+        text: what a reader reads.
+        quad: four corners in pixels, clockwise from the top left.
+    """
+
+    text: str
+    quad: Quad
+
+    @property
+    def legible(self) -> bool:
+        """Whether the line may be used to judge a model."""
+        return self.text not in ILLEGIBLE
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image and the lines on it."""
+
+    name: str
+    image: Path
+    lines: Tuple[Line, ...]
+
+
+def read(path: Path) -> Tuple[Sample, ...]:
+    """The samples of the label file `path`; image paths are relative to its directory.
+
+    Raises:
+        DataError: the file or one of its images is missing, or a line is malformed; names file and line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise DataError(f"the label file {path.name} is missing", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise DataError("the label file is not UTF-8", where=str(path)) from error
+    rows = [(number, row) for number, row in enumerate(text.splitlines(), 1) if row.strip()]
+    if not rows:
+        raise DataError("the label file lists no image", where=str(path))
+    return tuple(_sample(path, number, row) for number, row in rows)
+
+
+def write(path: Path, samples: "List[Tuple[str, List[Line]]]") -> None:
+    """Write (image path, lines) pairs as a label file."""
+    rows = (f"{name}\t{json.dumps([_encode(line) for line in lines], ensure_ascii=False)}" for name, lines in samples)
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def _encode(line: Line) -> Any:
+    return {"transcription": line.text, "points": [list(point) for point in line.quad]}
+
+
+def _sample(path: Path, number: int, row: str) -> Sample:
+    where = f"{path}:{number}"
+    name, tab, label = row.partition("\t")
+    if not tab:
+        raise DataError("the line has no tab between image and label", where=where, remedy="see docs: DATA format")
+    image = path.parent / name
+    if not image.is_file():
+        raise DataError(f"the image {name} does not exist", where=where)
+    try:
+        entries = json.loads(label)
+        lines = tuple(_line(entry) for entry in entries)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"the label is malformed: {error}",
+            where=where,
+            remedy='write [{"transcription": "text", "points": [[x,y],[x,y],[x,y],[x,y]]}, ...] after the tab',
+        ) from error
+    return Sample(name, image, lines)
+
+
+def _line(entry: Any) -> Line:
+    points = tuple((float(x), float(y)) for x, y in entry["points"])
+    if len(points) < 4:
+        raise ValueError(f"{len(points)} points, where a text line has at least 4")
+    text = entry["transcription"]
+    if not isinstance(text, str):
+        raise TypeError(f"transcription {text!r} is not a text")
+    return Line(text, points)
