@@ -1,0 +1,114 @@
+"""The files of an inference model: found under whatever names they have, and refused early when they cannot work."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Tuple
+
+from toolkit.errors import ModelError
+
+# What a directory may hold, in the order of preference: program, weights.
+_KNOWN_PAIRS = (("inference.pdmodel", "inference.pdiparams"), ("model.pdmodel", "model.pdiparams"))
+_OLD_PROGRAM = "__model__"
+_OLD_PARAMS = ("__params__", "params")
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A program file and its weights file."""
+
+    model: Path
+    params: Path
+
+    @property
+    def size(self) -> int:
+        """Bytes of both."""
+        return self.model.stat().st_size + self.params.stat().st_size
+
+
+def find(directory: Path, model: Optional[str] = None, params: Optional[str] = None) -> ModelFiles:
+    """The inference model in `directory`.
+
+    Args:
+        model: name of the program file, when it is not the only one.
+        params: name of the weights file, when it does not follow from the program's.
+
+    Raises:
+        ModelError: there is none, it is ambiguous, or a file is missing, empty or of Paddle 3.
+    """
+    if not directory.is_dir():
+        raise ModelError("the model directory does not exist", where=str(directory))
+    program = directory / model if model else _program(directory)
+    weights = directory / params if params else _weights(program)
+    for path in (program, weights):
+        _check(path)
+    return ModelFiles(program, weights)
+
+
+def _program(directory: Path) -> Path:
+    for name, _ in _KNOWN_PAIRS:
+        if (directory / name).is_file():
+            return directory / name
+    programs = sorted(directory.glob("*.pdmodel"))
+    if len(programs) == 1:
+        return programs[0]
+    if len(programs) > 1:
+        names = ", ".join(path.name for path in programs)
+        raise ModelError(
+            f"the directory holds several programs: {names}",
+            where=str(directory),
+            remedy="name one with `model:` in the pipeline spec",
+        )
+    if (directory / _OLD_PROGRAM).is_file():
+        return directory / _OLD_PROGRAM
+    _refuse_paddle3(directory)
+    held = ", ".join(sorted(path.name for path in directory.iterdir())[:8]) or "nothing"
+    raise ModelError(
+        f"no inference model here: a .pdmodel or {_OLD_PROGRAM} file is needed, the directory holds {held}",
+        where=str(directory),
+        remedy="export the model with paddle.jit.save or paddle.static.save_inference_model",
+    )
+
+
+def _refuse_paddle3(directory: Path) -> None:
+    for path in sorted(directory.glob("*.json")):
+        if _is_paddle3(path):
+            raise ModelError(
+                "this is a Paddle 3 program (PIR, .json), which Paddle 2.6 cannot read",
+                where=str(path),
+                remedy="export it again with FLAGS_enable_pir_api=0, which writes a .pdmodel",
+            )
+
+
+def _is_paddle3(path: Path) -> bool:
+    head = path.read_bytes()[:4096]
+    return b'"base_code"' in head or b'"program"' in head
+
+
+def _weights(program: Path) -> Path:
+    if program.name == _OLD_PROGRAM:
+        return _first_file(tuple(program.parent / name for name in _OLD_PARAMS))
+    return program.with_suffix(".pdiparams")
+
+
+def _first_file(candidates: Tuple[Path, ...]) -> Path:
+    return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def _check(path: Path) -> None:
+    if path.suffix == ".json":
+        _refuse_json(path)
+    if not path.is_file():
+        raise ModelError(f"the model's file {path.name} is missing", where=str(path))
+    if path.stat().st_size == 0:
+        raise ModelError(f"the model's file {path.name} is empty", where=str(path))
+
+
+def _refuse_json(path: Path) -> None:
+    try:
+        json.loads(path.read_text())
+    except (OSError, ValueError):
+        return
+    _refuse_paddle3(path.parent)

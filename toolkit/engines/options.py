@@ -1,0 +1,65 @@
+"""The options that decide how a model runs: the gate measures with them, the replica serves with them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Dict, Mapping, Tuple
+
+PRECISIONS = ("fp32", "bf16", "int8")
+BACKENDS = ("native", "onednn")
+
+
+@dataclass(frozen=True)
+class PredictorOptions:
+    """Engine settings of one predictor.
+
+    Attributes:
+        precision: `fp32`, `bf16` or `int8`; the last two run in oneDNN only.
+        backend: `native` (Paddle's own kernels, the reference) or `onednn`.
+        threads: threads of one inference.
+        cache_capacity: number of input shapes whose oneDNN primitives are kept.
+        op_set: names of the operators that may run in INT8. Explicit, since oneDNN's default also quantizes
+            pooling and element-wise operators that nobody calibrated, and that costs far more accuracy
+            than the convolutions do.
+    """
+
+    precision: str = "fp32"
+    backend: str = "native"
+    threads: int = 1
+    cache_capacity: int = 64
+    op_set: Tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}")
+        if self.backend not in BACKENDS:
+            raise ValueError(f"backend {self.backend!r} is none of {', '.join(BACKENDS)}")
+        if self.precision != "fp32" and self.backend != "onednn":
+            raise ValueError(f"{self.precision} runs in oneDNN only")
+        if self.precision == "int8" and not self.op_set:
+            raise ValueError("int8 needs an explicit op_set")
+
+    @property
+    def label(self) -> str:
+        """The options in one word: the precision, and `native` for the reference."""
+        return "native" if self.backend == "native" else self.precision
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the options, in hex: equal digests run a model in the same way."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+    def with_threads(self, threads: int) -> "PredictorOptions":
+        """The same options with another number of threads."""
+        return replace(self, threads=threads)
+
+    def to_json(self) -> Dict[str, Any]:
+        """The options as a JSON object."""
+        return {**asdict(self), "op_set": list(self.op_set)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "PredictorOptions":
+        """The options that `to_json` wrote."""
+        return cls(**{**data, "op_set": tuple(data["op_set"])})

@@ -1,0 +1,87 @@
+"""The one factory of predictors: what evaluation judged is what the replica serves."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping
+
+import numpy as np
+
+from toolkit.engines.files import ModelFiles
+from toolkit.engines.options import PredictorOptions
+from toolkit.errors import ModelError
+
+Feed = Mapping[str, "np.ndarray[Any, Any]"]
+Fetch = Dict[str, "np.ndarray[Any, Any]"]
+
+
+class Predictor:
+    """A loaded model: named arrays in, named arrays out. Not safe for use by several threads at once."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+        self.inputs: List[str] = list(handle.get_input_names())
+        self.outputs: List[str] = list(handle.get_output_names())
+
+    def __call__(self, feed: Feed) -> Fetch:
+        """Run one inference.
+
+        Args:
+            feed: an array for each input, of the dtype that the model declares.
+
+        Raises:
+            ModelError: an input is missing or unknown, or the engine refused the arrays.
+        """
+        if set(feed) != set(self.inputs):
+            raise ModelError(f"the model takes the inputs {self.inputs}, not {sorted(feed)}")
+        for name, array in feed.items():
+            self._handle.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(array))
+        try:
+            self._handle.run()
+        except Exception as error:
+            raise ModelError(f"the inference failed: {_last_line(error)}") from error
+        return {name: self._handle.get_output_handle(name).copy_to_cpu() for name in self.outputs}
+
+
+def create(files: ModelFiles, options: PredictorOptions) -> Predictor:
+    """Load the model `files` to run as `options` say.
+
+    Raises:
+        ModelError: Paddle Inference refused the model.
+    """
+    from paddle import inference
+
+    try:
+        return Predictor(inference.create_predictor(_config(inference, files, options)))
+    except Exception as error:
+        raise ModelError(
+            f"Paddle Inference cannot load the model: {_last_line(error)}",
+            where=str(files.model),
+            remedy="check that the weights belong to this program and that both files are whole",
+        ) from error
+
+
+def _config(inference: Any, files: ModelFiles, options: PredictorOptions) -> Any:
+    config = inference.Config(str(files.model), str(files.params))
+    config.disable_gpu()
+    config.disable_glog_info()
+    config.set_cpu_math_library_num_threads(options.threads)
+    config.switch_ir_optim(True)
+    config.enable_memory_optim()
+    if options.backend == "onednn":
+        config.enable_mkldnn()
+        config.set_mkldnn_cache_capacity(options.cache_capacity)
+    else:
+        # Paddle 2.6 enables oneDNN by a global flag; the reference must not.
+        config.disable_mkldnn()
+    if options.precision == "bf16":
+        config.enable_mkldnn_bfloat16()
+    if options.precision == "int8":
+        config.enable_mkldnn_int8(set(options.op_set))
+    return config
+
+
+def _last_line(error: BaseException) -> str:
+    """The last line of Paddle's long messages that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if "Error:" in line or "[Hint" not in line]
+    return (told or lines or [type(error).__name__])[-1]

@@ -1,0 +1,189 @@
+"""Reading a static program and its weights file, without running them.
+
+The weights file is a row of tensors in the order of their sorted names, each with its own header. Comparing the
+headers with the program finds a truncated file, or weights of another model, before Paddle loads them: Paddle
+itself may crash, or load them in silence.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import IO, Any, List, Mapping, Tuple
+
+from toolkit.engines.files import ModelFiles
+from toolkit.engines.signature import Signature, Tensor
+from toolkit.errors import ModelError
+
+
+def read(path: Path) -> Any:
+    """The `paddle.static.Program` in the file `path`.
+
+    Raises:
+        ModelError: the file is not a program, or it is truncated.
+    """
+    import paddle
+
+    paddle.enable_static()
+    try:
+        program = paddle.static.deserialize_program(path.read_bytes())
+    except Exception as error:
+        raise ModelError(
+            "the program file is damaged or truncated, or it is no Paddle program",
+            where=str(path),
+            remedy="copy or export it again",
+        ) from error
+    if not any(op.type == "fetch" for op in program.global_block().ops):
+        raise ModelError(
+            "the program has no outputs, so it is no inference model",
+            where=str(path),
+            remedy="export it with paddle.jit.save or paddle.static.save_inference_model",
+        )
+    return program
+
+
+def signature(program: Any) -> Signature:
+    """Inputs and outputs of `program`."""
+    block = program.global_block()
+    feeds = sorted((op for op in block.ops if op.type == "feed"), key=lambda op: op.attr("col"))
+    fetches = sorted((op for op in block.ops if op.type == "fetch"), key=lambda op: op.attr("col"))
+    return Signature(
+        tuple(_tensor(block.var(op.output("Out")[0])) for op in feeds),
+        tuple(_tensor(block.var(op.input("X")[0])) for op in fetches),
+    )
+
+
+def _tensor(variable: Any) -> Tensor:
+    return Tensor(variable.name, _dtype_name(variable.dtype), tuple(int(n) for n in variable.shape))
+
+
+def _dtype_name(dtype: Any) -> str:
+    from paddle.base.data_feeder import convert_dtype
+
+    return str(convert_dtype(dtype))
+
+
+def rename(path: Path, names: Mapping[str, str]) -> None:
+    """Rename tensors of the program in the file `path`, in every block; another of the new name makes way.
+
+    So a model has the same names after each export, and Paddle Serving's own LocalPredictor can feed it: that one
+    looks an input up by the program's name in a table made by alias (paddle-serving-app 0.9.0).
+
+    Raises:
+        ModelError: a new name is already that of a parameter.
+    """
+    from paddle.base.proto import framework_pb2
+
+    description = framework_pb2.ProgramDesc.FromString(path.read_bytes())
+    variables = {variable.name: variable for block in description.blocks for variable in block.vars}
+    changes = {old: new for old, new in names.items() if old != new}
+    for new in set(changes.values()) - set(changes):
+        if new in variables:
+            _refuse_parameter(variables[new], path)
+            changes[new] = f"{new}@inner"
+    for block in description.blocks:
+        _rename_block(block, changes)
+    path.write_bytes(description.SerializeToString())
+
+
+def _refuse_parameter(variable: Any, path: Path) -> None:
+    """The weights file has no names, only their order: a parameter cannot be renamed."""
+    if variable.persistable:
+        raise ModelError(
+            f"the name {variable.name!r} is already that of a parameter of the program",
+            where=str(path),
+            remedy="choose another name under `inputs:` or `outputs:` of the model in the pipeline spec",
+        )
+
+
+def _rename_block(block: Any, names: Mapping[str, str]) -> None:
+    for variable in block.vars:
+        variable.name = names.get(variable.name, variable.name)
+    for op in block.ops:
+        for slot in (*op.inputs, *op.outputs):
+            slot.arguments[:] = [names.get(argument, argument) for argument in slot.arguments]
+
+
+def check_weights(program: Any, files: ModelFiles) -> None:
+    """Compare every tensor of the weights file with the parameter of the program that it will be.
+
+    Raises:
+        ModelError: the file is truncated, or a tensor's shape is not the parameter's; names the parameter.
+    """
+    wanted = _parameters(program)
+    with files.params.open("rb") as file:
+        for name, shape in wanted:
+            found = _next_shape(file, name, files)
+            if found != shape:
+                raise _misfit(files, f"{name} is {list(shape)} in the program and {list(found)} in the weights")
+        if file.read(1):
+            raise _misfit(files, f"the weights hold more than the {len(wanted)} parameters of the program")
+
+
+def _parameters(program: Any) -> List[Tuple[str, Tuple[int, ...]]]:
+    variables = [
+        variable
+        for variable in program.list_vars()
+        if variable.persistable and variable.name not in ("feed", "fetch")
+    ]
+    return [(item.name, tuple(item.shape)) for item in sorted(variables, key=lambda item: item.name)]
+
+
+def _next_shape(file: IO[bytes], name: str, files: ModelFiles) -> Tuple[int, ...]:
+    """Read one tensor of the format that Paddle's SerializeToStream writes (lod_tensor.cc), and skip its data."""
+    from paddle.base.proto import framework_pb2
+
+    try:
+        (levels,) = struct.unpack("<4xQ", _exactly(file, 12))
+        for _ in range(levels):
+            (size,) = struct.unpack("<Q", _exactly(file, 8))
+            _exactly(file, size)
+        (size,) = struct.unpack("<4xi", _exactly(file, 8))
+        header = framework_pb2.VarType.TensorDesc.FromString(_exactly(file, size))
+        shape = tuple(header.dims)
+        _skip(file, _elements(shape) * _item_bytes(header.data_type))
+    except Exception as error:
+        raise ModelError(
+            f"the weights file is damaged or truncated, at the parameter {name}",
+            where=str(files.params),
+            remedy="copy or export the model again",
+        ) from error
+    return shape
+
+
+def _exactly(file: IO[bytes], size: int) -> bytes:
+    data = file.read(size) if 0 <= size < 1 << 30 else b""
+    if len(data) != size:
+        raise EOFError("the file ends early")
+    return data
+
+
+def _skip(file: IO[bytes], size: int) -> None:
+    file.seek(size - 1, 1)
+    _exactly(file, 1)
+
+
+def _elements(shape: Tuple[int, ...]) -> int:
+    count = 1
+    for side in shape:
+        count *= side
+    return count
+
+
+def _item_bytes(data_type: int) -> int:
+    from paddle.base.proto import framework_pb2
+
+    kind = framework_pb2.VarType
+    sizes = {
+        kind.BOOL: 1, kind.INT8: 1, kind.UINT8: 1, kind.INT16: 2, kind.FP16: 2, kind.BF16: 2,
+        kind.INT32: 4, kind.FP32: 4, kind.INT64: 8, kind.FP64: 8,
+    }  # fmt: skip
+    return sizes[data_type]
+
+
+def _misfit(files: ModelFiles, what: str) -> ModelError:
+    return ModelError(
+        f"the weights do not fit the program: {what}",
+        where=str(files.params),
+        remedy=f"use the weights that were exported together with {files.model.name}",
+    )

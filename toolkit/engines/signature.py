@@ -1,0 +1,79 @@
+"""A model's signature: names, dtypes and shapes of what goes in and comes out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Dict, Mapping, Sequence, Tuple
+
+from toolkit.errors import ModelError
+
+SIGNATURE_FILE = "signature.json"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output.
+
+    Attributes:
+        dtype: numpy's name of the element type.
+        shape: -1 for a dynamic dimension.
+    """
+
+    name: str
+    dtype: str
+    shape: Tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Inputs and outputs in the program's order."""
+
+    inputs: Tuple[Tensor, ...]
+    outputs: Tuple[Tensor, ...]
+
+    def renaming(self, inputs: Sequence[str], outputs: Sequence[str]) -> Dict[str, str]:
+        """From each tensor's name to the one that the pipeline gives it.
+
+        Raises:
+            ModelError: the model has another number of inputs or outputs; lists those it has.
+        """
+        return {**_pairs("inputs", self.inputs, inputs), **_pairs("outputs", self.outputs, outputs)}
+
+    @property
+    def names(self) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
+        """The names of the inputs and of the outputs."""
+        return tuple(item.name for item in self.inputs), tuple(item.name for item in self.outputs)
+
+    def to_json(self) -> Dict[str, Any]:
+        """The signature as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Signature":
+        """The signature that `to_json` wrote."""
+        return cls(_tensors(data["inputs"]), _tensors(data["outputs"]))
+
+    def write(self, directory: Path) -> None:
+        """Write it into a model's directory."""
+        (directory / SIGNATURE_FILE).write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
+
+
+def read(directory: Path) -> Signature:
+    """The signature in a model's directory."""
+    return Signature.from_json(json.loads((directory / SIGNATURE_FILE).read_text(encoding="utf-8")))
+
+
+def _tensors(data: Sequence[Mapping[str, Any]]) -> Tuple[Tensor, ...]:
+    return tuple(Tensor(item["name"], item["dtype"], tuple(item["shape"])) for item in data)
+
+
+def _pairs(kind: str, tensors: Sequence[Tensor], names: Sequence[str]) -> Dict[str, str]:
+    if len(tensors) != len(names):
+        has = ", ".join(f"{item.name} {item.dtype}{list(item.shape)}" for item in tensors)
+        raise ModelError(
+            f"the model has {len(tensors)} {kind} ({has}), the spec names {len(names)}",
+            remedy=f"name each, in this order, under `{kind}:` of the model in the pipeline spec",
+        )
+    return {item.name: name for item, name in zip(tensors, names)}
