@@ -1,0 +1,1 @@
+"""The stages: each a function from artifacts and options to one artifact."""

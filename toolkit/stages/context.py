@@ -1,0 +1,94 @@
+"""What every stage is given: the spec, the user's options, and the store that results go to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from toolkit.child import Progress
+from toolkit.console import Console
+from toolkit.spec import PipelineSpec
+from toolkit.store import digest
+from toolkit.store.artifact import Artifact, Key, Store
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+# Code that every stage's result depends on, beside the stage's own module.
+_COMMON_CODE = (PACKAGE / "engines", PACKAGE / "data", PACKAGE / "pipeline.py")
+
+Builder = Callable[[Path, Progress], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Context:
+    """One run of the toolkit.
+
+    Attributes:
+        spec: the pipeline.
+        build: directory of everything that is built.
+        data: the user's dataset; None: the pipeline's own.
+        precision: the only precision to try; None: those of the spec.
+        console: where progress is shown.
+        known: what this run has already looked up; the store is not asked twice.
+    """
+
+    spec: PipelineSpec
+    build: Path
+    data: Optional[Path]
+    precision: Optional[str]
+    console: Console
+    known: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def store(self) -> Store:
+        """Where artifacts are."""
+        return Store(self.build / "store")
+
+    @property
+    def home(self) -> Path:
+        """The pipeline's own folder in the build directory: results, logs, the running service."""
+        return self.build / self.spec.name
+
+    @property
+    def logs(self) -> Path:
+        """Where the output of child processes goes."""
+        return self.home / "logs"
+
+    def candidates_of(self, model: str) -> tuple[str, ...]:
+        """The precisions to try for `model`, best first."""
+        return (self.precision,) if self.precision else self.spec.candidates_of(model)
+
+    def pipeline_code(self) -> str:
+        """Digest of the pipeline's own code."""
+        if "pipeline code" not in self.known:
+            self.known["pipeline code"] = digest.of_tree(self.spec.directory, "**/*.py")
+        return str(self.known["pipeline code"])
+
+    def artifact(
+        self, stage: str, name: str, ingredients: Mapping[str, Any], code: tuple[Path, ...], builder: Builder
+    ) -> Artifact:
+        """The artifact of a stage, from the store, or built with progress shown.
+
+        Args:
+            ingredients: all that the result depends on, apart from code: options, keys of inputs, versions.
+            code: modules and packages whose change makes the result another.
+        """
+        key = Key(stage, name, {**ingredients, "code": digest.of_code(*_COMMON_CODE, *code)})
+        if key.digest not in self.known:
+            self.known[key.digest] = self._find_or_build(key, builder)
+        artifact: Artifact = self.known[key.digest]
+        return artifact
+
+    def _find_or_build(self, key: Key, builder: Builder) -> Artifact:
+        found = self.store.get(key)
+        if found is not None:
+            self.console.unchanged(key.stage, key.name)
+            return found
+
+        def build(directory: Path) -> Mapping[str, Any]:
+            with self.console.working(key.stage, key.name) as progress:
+                return builder(directory, progress)
+
+        return self.store.build(key, build)

@@ -1,0 +1,77 @@
+"""render: the release, a directory with all that a service needs, its configs rendered from templates."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from toolkit import templates
+from toolkit.serving import config, release
+from toolkit.serving.release import CONFIG_FILE, GOLDEN_DIR, MODELS_DIR, PIPELINE_DIR, RELEASE_FILE
+from toolkit.stages import convert
+from toolkit.stages.context import PACKAGE, Context
+from toolkit.stages.evaluate import Outcome
+from toolkit.store import digest
+from toolkit.store.artifact import Artifact
+
+_CONFIG_TEMPLATE, _RELEASE_TEMPLATE = "serving/config.yml.j2", "serving/release.yml.j2"
+
+
+def run(context: Context, outcome: Outcome) -> Artifact:
+    """The release with the models that were chosen.
+
+    Raises:
+        TemplateError: a template cannot be rendered, or renders what Paddle Serving does not read.
+    """
+    converted = {name: convert.run(context, variant) for name, variant in outcome.chosen.items()}
+    return context.artifact(
+        "render",
+        context.spec.name,
+        {
+            "spec": context.spec.model_dump(mode="json", exclude={"models", "data", "gate", "candidates"}),
+            "steps": [_step(context, outcome, name) for name in context.spec.steps],
+            "models": {name: artifact.key for name, artifact in converted.items()},
+            "evaluation": outcome.artifact.key,
+            "pipeline": context.pipeline_code(),
+            "templates": digest.of_tree(templates.TEMPLATES / "serving"),
+        },
+        (Path(__file__), PACKAGE / "serving"),
+        lambda target, progress: _render(context, outcome, converted, target),
+    )
+
+
+def _step(context: Context, outcome: Outcome, name: str) -> dict[str, Any]:
+    model, options = context.spec.models[name], outcome.chosen[name].options
+    return {
+        "name": name,
+        "model": name,
+        "precision": options.label,
+        "step": model.step,
+        "options": dict(model.options),
+        "predictor": options.to_json(),
+    }
+
+
+def _render(
+    context: Context, outcome: Outcome, converted: Mapping[str, Artifact], target: Path
+) -> Mapping[str, Any]:
+    for name, artifact in converted.items():
+        shutil.copytree(artifact.path, target / MODELS_DIR / name, ignore=shutil.ignore_patterns("manifest.json"))
+    shutil.copytree(
+        context.spec.directory, target / PIPELINE_DIR, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
+    )
+    shutil.copytree(outcome.artifact.path / GOLDEN_DIR, target / GOLDEN_DIR)
+    _render_configs(context, outcome, target)
+    return {"steps": {name: variant.options.label for name, variant in outcome.chosen.items()}}
+
+
+def _render_configs(context: Context, outcome: Outcome, target: Path) -> None:
+    variables = {"spec": context.spec, "steps": [_step(context, outcome, name) for name in context.spec.steps]}
+    text, parsed = templates.render_yaml(_CONFIG_TEMPLATE, **variables)
+    config.check(parsed, where=_CONFIG_TEMPLATE)
+    (target / CONFIG_FILE).write_text(text, encoding="utf-8")
+    text, _ = templates.render_yaml(_RELEASE_TEMPLATE, **variables)
+    (target / RELEASE_FILE).write_text(text, encoding="utf-8")
+    release.read(target)
