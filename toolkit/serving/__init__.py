@@ -1,0 +1,1 @@
+"""Paddle Serving: the only package that imports paddle_serving_*."""

@@ -1,0 +1,91 @@
+"""A replica: one paddle_serving_server pipeline with thread ops in a process of its own, on a unix socket.
+
+    python -m toolkit.serving.replica RELEASE_DIR SOCKET
+
+Runs in the directory that it is started in, where Paddle Serving writes its logs. Ends on SIGTERM, and with the
+process that started it, however that one ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import threading
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+_MESSAGE_BYTES = 256 * 1024 * 1024
+
+
+def main(release_dir: str, socket: str, parent: str) -> None:
+    """Serve until told to stop."""
+    _die_with(int(parent))
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    server, grace = _start(Path(release_dir), socket)
+    logger.info("the replica serves on %s", socket)
+    stopping.wait()
+    logger.info("the replica stops")
+    server.stop(grace).wait()
+    # Paddle's and Paddle Serving's threads do not end by themselves.
+    logging.shutdown()
+    os._exit(0)
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel end this process when its parent ends, so that no orphan keeps serving (prctl(2))."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _start(directory: Path, socket: str) -> tuple[Any, float]:
+    import grpc
+    from paddle_serving_server.pipeline import pipeline_server
+    from paddle_serving_server.pipeline.proto import pipeline_service_pb2_grpc
+
+    from toolkit.serving import ops, release
+
+    _log_to_stderr()
+    plan = release.read(directory)
+    config = pipeline_server.ServerYamlConfChecker.load_server_yaml_conf(str(directory / release.CONFIG_FILE))
+    response, model_ops = ops.build(directory, plan)
+    for op in model_ops:
+        op.init_from_dict(config["op"][op.name])
+    server = grpc.server(
+        futures.ThreadPoolExecutor(config["worker_num"]),
+        options=[
+            ("grpc.max_send_message_length", _MESSAGE_BYTES),
+            ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+        ],
+    )
+    servicer = pipeline_server.PipelineServicer(plan.name, response, config)
+    pipeline_service_pb2_grpc.add_PipelineServiceServicer_to_server(servicer, server)
+    server.add_insecure_port(socket)
+    server.start()
+    return server, plan.limits.grace_seconds
+
+
+def _log_to_stderr() -> None:
+    """Our log and Paddle Serving's warnings on standard error; its line for every step of a request, nowhere."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("toolkit").setLevel(logging.INFO)
+    logger.setLevel(logging.INFO)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
