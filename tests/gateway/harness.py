@@ -1,0 +1,86 @@
+"""A front door that runs in a thread of its own, and plain sockets to knock at it."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import socket
+import threading
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from toolkit.gateway.options import GatewayOptions
+from toolkit.gateway.server import Gateway
+
+
+def options(replica: str, **changes: Any) -> GatewayOptions:
+    settings = {"model": "ocr", "host": "127.0.0.1", "http_port": 0, "grpc_port": 0, "replica": replica}
+    return GatewayOptions(**{**settings, **changes})
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+class Door:
+    """A running front door. Leaving the `with` block stops it."""
+
+    def __init__(self, settings: GatewayOptions, is_ready: Callable[[], bool] = lambda: True) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._gateway = Gateway(settings, is_ready)
+        self._stopped = False
+
+    def __enter__(self) -> Door:
+        self._thread.start()
+        try:
+            self._run(self._gateway.start())
+        except BaseException:
+            self._end_loop()
+            raise
+        self.http_port, self.grpc_port = self._gateway.http_port, self._gateway.grpc_port
+        self.url, self.target = f"http://127.0.0.1:{self.http_port}", f"127.0.0.1:{self.grpc_port}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop(grace=0)
+        self._end_loop()
+
+    def stop(self, grace: float) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self._run(self._gateway.stop(grace))
+
+    def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
+        """One request on a connection of its own; a body that is not bytes is sent as JSON."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=20)
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+            headers = {"Content-Type": "application/json", **(headers or {})}
+        try:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            fields = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, fields, response.read().decode())
+        finally:
+            connection.close()
+
+    def connect(self) -> socket.socket:
+        """A bare connection to the HTTP port."""
+        return socket.create_connection(("127.0.0.1", self.http_port), timeout=20)
+
+    def _run(self, work: Any) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()

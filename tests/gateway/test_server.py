@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import base64
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import FakeReplica, png
+from tests.gateway.harness import Answer, Door, options
+from toolkit.client import GrpcClient, Prediction, Unavailable
+from toolkit.errors import ServiceError
+
+IMAGE = base64.b64encode(png()).decode()
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def replica_process(path: Path, delay: float) -> Iterator[subprocess.Popen[str]]:
+    argv = [sys.executable, "-m", "tests.fakes", str(path), str(delay)]
+    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def in_background(work: Any, *args: Any) -> tuple[threading.Thread, list[Any]]:
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(work(*args)))
+    thread.start()
+    return thread, results
+
+
+def test_a_replica_killed_in_the_middle_of_a_request_is_503_at_once(tmp_path: Path) -> None:
+    with (
+        replica_process(tmp_path / "r.sock", delay=20) as child,
+        Door(options(f"unix:{tmp_path}/r.sock")) as door,
+    ):
+        thread, answers = in_background(door.ask, "POST", "/predict/ocr", {"image": IMAGE})
+        assert child.stdout is not None
+        assert child.stdout.readline() == "arrived\n"
+        killed = time.monotonic()
+        child.send_signal(signal.SIGKILL)
+        thread.join(10)
+        assert time.monotonic() - killed < 2
+        assert answers[0].status == 503
+        assert answers[0].headers["retry-after"] == "1"
+        with GrpcClient(door.target) as client, pytest.raises(Unavailable):
+            client.predict("ocr", png())
+
+
+def test_a_replica_that_comes_back_is_found_within_two_seconds(tmp_path: Path) -> None:
+    replica = FakeReplica(tmp_path / "r.sock")
+    with Door(options(replica.target)) as door:
+        assert door.ask("POST", "/predict/ocr", {"image": IMAGE}).status == 503
+        with replica:
+            end = time.monotonic() + 2
+            while door.ask("POST", "/predict/ocr", {"image": IMAGE}).status != 200:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+
+
+def test_a_graceful_stop_takes_nothing_new_and_finishes_what_is_under_way(replica: FakeReplica) -> None:
+    replica.plan.delay = 1.0
+    with Door(options(replica.target)) as door, GrpcClient(door.target) as client:
+        http_thread, http_answers = in_background(door.ask, "POST", "/predict/ocr", {"image": IMAGE})
+        grpc_thread, grpc_answers = in_background(client.predict, "ocr", png())
+        while len(replica.plan.seen) < 2:
+            time.sleep(0.01)
+        stopping, _ = in_background(door.stop, 10)
+        time.sleep(0.4)
+        for port in (door.http_port, door.grpc_port):
+            with pytest.raises(OSError, match="refused"):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        started = time.monotonic()
+        for thread in (http_thread, grpc_thread, stopping):
+            thread.join(10)
+        assert time.monotonic() - started < 3
+    assert isinstance(http_answers[0], Answer)
+    assert http_answers[0].status == 200
+    assert isinstance(grpc_answers[0], Prediction)
+
+
+def test_a_stop_drops_what_is_not_finished_within_the_grace(replica: FakeReplica) -> None:
+    replica.plan.delay = 20.0
+    with Door(options(replica.target)) as door:
+        with door.connect() as connection:
+            body = f'{{"image": "{IMAGE}"}}'
+            head = "POST /predict/ocr HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+            assert replica.plan.arrived.wait(5)
+            started = time.monotonic()
+            door.stop(grace=0.5)
+            assert time.monotonic() - started < 3
+        assert replica.plan.cancelled.wait(2)
+
+
+@pytest.mark.parametrize(("taken", "protocol"), [("http_port", "HTTP"), ("grpc_port", "gRPC")])
+def test_a_taken_port_is_named_with_the_remedy_and_the_other_one_is_let_go(taken: str, protocol: str) -> None:
+    with socket.socket() as holder, socket.socket() as other:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        other.bind(("127.0.0.1", 0))
+        free = other.getsockname()[1]
+        other.close()
+        port = holder.getsockname()[1]
+        ports = {"http_port": free, "grpc_port": free, taken: port}
+        with pytest.raises(ServiceError) as caught, Door(options("unix:/nobody", **ports)):
+            pass
+        assert f"port {port}, for {protocol}, is taken" in caught.value.message
+        assert caught.value.where == f"127.0.0.1:{port}"
+        assert "ss -ltnp" in str(caught.value.remedy)
+        with socket.socket() as again:
+            again.bind(("127.0.0.1", free))
+
+
+@pytest.mark.parametrize("shared", ["http_port", "grpc_port"])
+def test_two_front_doors_do_not_share_a_port(replica: FakeReplica, shared: str) -> None:
+    with Door(options(replica.target)) as door:
+        second = Door(options(replica.target, **{shared: getattr(door, shared)}))
+        with pytest.raises(ServiceError, match="is taken"), second:
+            pass
+        assert door.ask("POST", "/predict/ocr", {"image": IMAGE}).status == 200
+
+
+def test_an_address_of_another_machine_is_an_error_with_a_remedy() -> None:
+    with (
+        pytest.raises(ServiceError, match="cannot be bound"),
+        Door(options("unix:/nobody", host="192.0.2.1")),
+    ):
+        pass
+
+
+def test_a_port_is_free_again_as_soon_as_the_door_is_closed(replica: FakeReplica) -> None:
+    with Door(options(replica.target)) as door:
+        door.ask("POST", "/predict/ocr", {"image": IMAGE})
+        ports = {"http_port": door.http_port, "grpc_port": door.grpc_port}
+    with Door(options(replica.target, **ports)) as door:
+        assert door.ask("POST", "/predict/ocr", {"image": IMAGE}).status == 200
+
+
+def test_the_front_door_leaves_the_signals_of_its_process_alone(tmp_path: Path) -> None:
+    program = f"""
+import asyncio, signal
+from tests.gateway.harness import options
+from toolkit.gateway.server import Gateway
+async def main():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    gateway = Gateway(options("unix:{tmp_path}/nobody"), lambda: True)
+    await gateway.start()
+    assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    await gateway.stop(0)
+asyncio.run(main())
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=30)

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import LINES, FakeReplica, png
+from tests.gateway.harness import Door, options
+from toolkit.errors import SmokeError
+from toolkit.smoke import Golden, SmokeReport, compare, smoke
+
+EXPECTED: dict[str, Any] = {"lines": LINES, "width": 64, "height": 32}
+
+
+@pytest.fixture
+def replica(tmp_path: Path) -> Iterator[FakeReplica]:
+    with FakeReplica(tmp_path / "r.sock") as fake:
+        yield fake
+
+
+@pytest.fixture
+def door(replica: FakeReplica) -> Iterator[Door]:
+    with Door(options(replica.target)) as running:
+        yield running
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    file = tmp_path / "sign.png"
+    file.write_bytes(png())
+    return file
+
+
+def run(door: Door, *goldens: Golden, **settings: Any) -> SmokeReport:
+    return smoke(door.url, door.target, "ocr", goldens, timeout=5, **settings)
+
+
+def changed(line: int, **changes: Any) -> dict[str, Any]:
+    data = copy.deepcopy(EXPECTED)
+    data["lines"][line].update(changes)
+    return data
+
+
+def failure(door: Door, *goldens: Golden) -> str:
+    with pytest.raises(SmokeError) as caught:
+        run(door, *goldens, rounds=2)
+    assert caught.value.where == f"{door.url}, {door.target}"
+    return caught.value.message
+
+
+def test_a_service_that_answers_right_gets_a_report_with_latencies(
+    door: Door, replica: FakeReplica, image: Path
+) -> None:
+    report = run(door, Golden("sign", image, EXPECTED), Golden("again", image, EXPECTED))
+    assert (report.goldens, report.rounds, report.model) == (("sign", "again"), 5, "ocr")
+    assert set(report.latencies) == {"HTTP", "gRPC", "Paddle Serving HTTP"}
+    assert all(0 < each.p50_ms <= each.max_ms for each in report.latencies.values())
+    assert len(report.refusals) == 7
+    images = [request for request in replica.plan.seen if list(request.key) == ["image"]]
+    assert len([each for each in images if each.value[0].startswith("iVBOR")]) == 2 * 3 * 5
+    data = json.loads(json.dumps(report.to_json()))
+    assert data["latencies"]["gRPC"]["p50_ms"] == report.latencies["gRPC"].p50_ms
+
+
+def test_a_wrong_answer_is_reported_with_image_protocol_expected_and_got(door: Door, image: Path) -> None:
+    message = failure(
+        door,
+        Golden("good", image, EXPECTED),
+        Golden("text", image, changed(0, text="goodbye")),
+        Golden("count", image, {**EXPECTED, "lines": LINES[:1]}),
+    )
+    assert "2 differences" in message
+    assert "text over HTTP: line 0: expected text 'goodbye', got '你好, world'" in message
+    assert "count over HTTP: expected 1 lines ['你好, world'], got 2 lines" in message
+    assert "good over" not in message
+
+
+def test_an_answer_that_changes_between_rounds_or_protocols_is_reported(
+    door: Door, replica: FakeReplica, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = replica._answer
+    monkeypatch.setattr(
+        replica, "_answer", lambda request: (drift(replica.plan.lines), real(request))[1], raising=True
+    )
+
+    def drift(lines: list[Any]) -> None:
+        lines[0] = {**lines[0], "score": lines[0]["score"] - 1e-7}
+
+    message = failure(door, Golden("sign", image, EXPECTED))
+    assert "sign over HTTP: not what HTTP answered: expected exactly" in message
+    assert "sign over gRPC: not what HTTP answered" in message
+
+
+def test_a_service_that_fails_is_reported_for_every_protocol(
+    door: Door, replica: FakeReplica, image: Path
+) -> None:
+    replica.plan.err_no, replica.plan.err_msg = 5000, "planned"
+    message = failure(door, Golden("sign", image, EXPECTED))
+    assert "sign over HTTP: expected a prediction, got ServerFault: planned" in message
+    assert "sign over gRPC: expected a prediction, got ServerFault: planned" in message
+    assert "sign over Paddle Serving HTTP: expected a prediction, got" in message
+    assert "HTTP, not an image: expected status 400, got 500" in message
+    assert "gRPC, not an image: expected BadRequest, got ServerFault: planned" in message
+
+
+def test_a_service_that_takes_anything_for_an_image_is_reported(
+    door: Door, replica: FakeReplica, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = replica._answer
+
+    def credulous(request: Any) -> Any:
+        request.name = "ocr"
+        request.value[0] = "iVBORw0KGgoAAAANSUhEUgAAAEAAAAAgAQAAAAB" + "AAAAA"
+        return real(request)
+
+    monkeypatch.setattr(replica, "_answer", credulous)
+    message = failure(door, Golden("sign", image, EXPECTED))
+    assert "HTTP, not an image: expected status 400, got 200" in message
+    assert "gRPC, unknown model: expected NotFound, got Prediction(" in message
+
+
+def test_a_service_that_is_not_there_is_a_readable_failure_too(tmp_path: Path, image: Path) -> None:
+    with Door(options(f"unix:{tmp_path}/nobody.sock")) as door:
+        assert "sign over gRPC: expected a prediction, got Unavailable" in failure(
+            door, Golden("sign", image, EXPECTED)
+        )
+    with pytest.raises(SmokeError, match="cannot reach"):
+        run(door, Golden("sign", image, EXPECTED))
+
+
+def test_without_golden_images_nothing_is_proven(door: Door) -> None:
+    assert "no golden image" in failure(door)
+
+
+@pytest.mark.parametrize(
+    "got",
+    [
+        EXPECTED,
+        changed(0, score=0.98765 - 0.0099),
+        changed(1, box=[[1.5, 20.0], [30.9, 20.0], [30.0, 30.25], [1.5, 31.25]]),
+    ],
+)
+def test_within_the_tolerances_answers_agree(got: dict[str, Any]) -> None:
+    assert compare(EXPECTED, got) == []
+
+
+@pytest.mark.parametrize(
+    ("got", "difference"),
+    [
+        (changed(0, score=0.98765 - 0.0101), "line 0: expected score"),
+        (changed(0, score=float("nan")), "line 0: expected score"),
+        (changed(1, box=[[1.5, 20.0], [30.0, 21.1], [30.0, 30.25], [1.5, 30.25]]), "line 1: expected box"),
+        (changed(1, text="x"), "line 1: expected text"),
+        ({**EXPECTED, "width": 65}, "width: expected 64, got 65"),
+        ({**EXPECTED, "lines": []}, "expected 2 lines"),
+    ],
+)
+def test_beyond_the_tolerances_the_difference_is_named(got: dict[str, Any], difference: str) -> None:
+    (found,) = compare(EXPECTED, got)
+    assert found.startswith(difference)

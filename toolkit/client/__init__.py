@@ -1,0 +1,40 @@
+"""The SDK: ask a running service from another program, over HTTP or gRPC.
+
+    from toolkit.client import HttpClient
+
+    with HttpClient("http://127.0.0.1:9393") as client:
+        for line in client.predict("ocr", Path("receipt.jpg")).lines:
+            print(line.text, line.score)
+
+`GrpcClient("127.0.0.1:9394")` has the same methods. Importing this package pulls in the standard library,
+grpcio and protobuf, and nothing heavier.
+"""
+
+from __future__ import annotations
+
+from toolkit.client.errors import (
+    BadRequest,
+    ClientError,
+    DeadlineExceeded,
+    NotFound,
+    ServerFault,
+    TooLarge,
+    Unavailable,
+)
+from toolkit.client.http import HttpClient
+from toolkit.client.results import Line, Prediction
+from toolkit.client.rpc import GrpcClient
+
+__all__ = [
+    "BadRequest",
+    "ClientError",
+    "DeadlineExceeded",
+    "GrpcClient",
+    "HttpClient",
+    "Line",
+    "NotFound",
+    "Prediction",
+    "ServerFault",
+    "TooLarge",
+    "Unavailable",
+]

@@ -1,0 +1,90 @@
+"""The client that speaks HTTP."""
+
+from __future__ import annotations
+
+import json
+import math
+from types import TracebackType
+from urllib.parse import quote
+
+from toolkit.client.errors import ClientError, ServerFault, from_status
+from toolkit.client.images import Image, to_base64
+from toolkit.client.results import Prediction, parse_prediction
+from toolkit.client.transport import HttpAnswer, HttpTransport
+
+
+class HttpClient:
+    """Ask the service at `url`; safe to share between threads.
+
+    Connections stay open between calls; `close`, or leaving the `with` block, closes them.
+
+        with HttpClient("http://127.0.0.1:9393") as client:
+            prediction = client.predict("ocr", Path("receipt.jpg"))
+
+    Args:
+        url: `http://host:port`. Proxy settings of the environment are not heeded.
+        timeout: seconds for a call that names none. The service is told, so it does not work on for nobody.
+    """
+
+    def __init__(self, url: str = "http://127.0.0.1:9393", timeout: float = 10.0) -> None:
+        self._transport = HttpTransport(url)
+        self._timeout = timeout
+
+    def __enter__(self) -> HttpClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def predict(self, model: str, image: Image, timeout: float | None = None) -> Prediction:
+        """Read the text in one image.
+
+        Args:
+            image: the bytes of an image file (JPEG, PNG, ...), or its path.
+            timeout: seconds, in place of the client's own.
+
+        Raises:
+            ClientError: one of its subclasses, by what went wrong.
+            OSError: the file cannot be read.
+        """
+        seconds = self._timeout if timeout is None else timeout
+        answer = self._transport.request(
+            "POST",
+            f"/predict/{quote(model, safe='')}",
+            json.dumps({"image": to_base64(image)}).encode("ascii"),
+            {"Content-Type": "application/json", "X-Timeout-Ms": str(max(1, math.ceil(seconds * 1000)))},
+            timeout=seconds,
+        )
+        if answer.status != 200:
+            raise from_status(answer.status, _message(answer))
+        return parse_prediction(_json(answer))
+
+    def ready(self) -> bool:
+        """Whether the service can be reached and says that it can answer."""
+        try:
+            return self._transport.request("GET", "/readyz", timeout=self._timeout).status == 200
+        except ClientError:
+            return False
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._transport.close()
+
+
+def _json(answer: HttpAnswer) -> object:
+    try:
+        return json.loads(answer.body)
+    except ValueError as error:
+        raise ServerFault(f"the service answered something that is not JSON: {error}") from error
+
+
+def _message(answer: HttpAnswer) -> str:
+    try:
+        return str(json.loads(answer.body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return answer.body[:200].decode(errors="replace") or "no message"

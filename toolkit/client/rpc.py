@@ -1,0 +1,122 @@
+"""The client that speaks gRPC, in Paddle Serving's pipeline protocol."""
+
+from __future__ import annotations
+
+import json
+from types import TracebackType
+from typing import Any
+
+import grpc
+
+from toolkit.client import protocol
+from toolkit.client.errors import (
+    BadRequest,
+    ClientError,
+    DeadlineExceeded,
+    NotFound,
+    ServerFault,
+    TooLarge,
+    Unavailable,
+    from_status,
+)
+from toolkit.client.images import Image, to_base64
+from toolkit.client.results import Prediction, parse_prediction
+
+# The size limits are the server's affair; a proxy named in the environment is not heeded, as over HTTP.
+_OPTIONS = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.enable_http_proxy", 0),
+)
+
+_BY_CODE: dict[grpc.StatusCode, type[ClientError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: BadRequest,
+    grpc.StatusCode.NOT_FOUND: NotFound,
+    grpc.StatusCode.UNIMPLEMENTED: NotFound,
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.CANCELLED: Unavailable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+}
+
+
+class GrpcClient:
+    """Ask the service at `target`; safe to share between threads.
+
+        with GrpcClient("127.0.0.1:9394") as client:
+            prediction = client.predict("ocr", Path("receipt.jpg"))
+
+    Args:
+        target: a gRPC target, `host:port` or `unix:/path`.
+        timeout: seconds for a call that names none, sent along as the gRPC deadline.
+    """
+
+    def __init__(self, target: str = "127.0.0.1:9394", timeout: float = 10.0) -> None:
+        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        self._inference: Any = self._channel.unary_unary(
+            protocol.PATH, request_serializer=None, response_deserializer=protocol.Response.FromString
+        )
+        self._timeout = timeout
+
+    def __enter__(self) -> GrpcClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def predict(self, model: str, image: Image, timeout: float | None = None) -> Prediction:
+        """Read the text in one image.
+
+        Args:
+            image: the bytes of an image file (JPEG, PNG, ...), or its path.
+            timeout: seconds, in place of the client's own.
+
+        Raises:
+            ClientError: one of its subclasses, by what went wrong.
+            OSError: the file cannot be read.
+        """
+        response = self._call(protocol.pack_image(model, to_base64(image)), timeout)
+        if response.err_no != protocol.OK:
+            raise from_status(protocol.http_status(response.err_no), response.err_msg or "no message")
+        return parse_prediction(_result(response))
+
+    def ready(self) -> bool:
+        """Whether the service answers at all: an empty request gets an error number from one that works."""
+        try:
+            self._call(protocol.Request(method=protocol.METHOD_NAME).SerializeToString(), None)
+        except ClientError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the channel; calls under way end with `Unavailable`."""
+        self._channel.close()
+
+    def _call(self, request: bytes, timeout: float | None) -> Any:
+        try:
+            return self._inference(request, timeout=self._timeout if timeout is None else timeout)
+        except grpc.RpcError as error:
+            raise _translate(error) from error
+
+
+def _result(response: Any) -> object:
+    text = protocol.first_value(response, protocol.RESULT_KEY)
+    if text is None:
+        raise ServerFault(f"the service answered without {protocol.RESULT_KEY!r}")
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ServerFault(f"the service answered something that is not JSON: {error}") from error
+
+
+def _translate(error: Any) -> ClientError:
+    code, details = error.code(), error.details() or ""
+    message = f"{code.name}: {details}"
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        # gRPC has one code for a message over the size limit and for a server that is full.
+        return TooLarge(message) if "larger than max" in details else Unavailable(message, 429)
+    return _BY_CODE.get(code, ServerFault)(message)

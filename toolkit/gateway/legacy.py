@@ -1,0 +1,58 @@
+"""The JSON that Paddle Serving's own HTTP proxy speaks at `POST /{model}/prediction`.
+
+Observed on paddle-serving-server 0.9.0: model and method come from the path, whatever the body says; unknown
+members are ignored; an empty body is an empty request; Content-Type does not matter. Every field of the
+answer is written, 64-bit integers as strings. A request that failed answers HTTP 200 with `err_no`; one that
+never got to the model answers a real status with `{"error", "code", "message", "details"}`, `code` being
+gRPC's.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from google.protobuf import json_format
+
+from toolkit.client import protocol
+from toolkit.gateway.faults import BadRequest, Fault
+
+# Untyped: types-protobuf describes a newer protobuf, which calls the last argument by another name.
+_to_dict: Any = json_format.MessageToDict
+
+
+def parse(body: bytes, model: str) -> Any:
+    """The Request of a body, addressed to `model`.
+
+    Raises:
+        BadRequest: it is not JSON, or its members are not of the right types.
+    """
+    try:
+        data = json.loads(body or b"{}")
+        if not isinstance(data, dict):
+            raise ValueError("the body is not a JSON object")
+        request = json_format.ParseDict(data, protocol.Request(), ignore_unknown_fields=True)
+    except (json_format.ParseError, ValueError, RecursionError) as error:
+        raise BadRequest(str(error), 'send {"key": ["image"], "value": ["<base64>"]}') from error
+    request.name = model
+    request.method = protocol.METHOD_NAME
+    return request
+
+
+def render(response: Any) -> dict[str, Any]:
+    """A Response as the proxy writes it."""
+    data: dict[str, Any] = _to_dict(
+        response, preserving_proto_field_name=True, including_default_value_fields=True
+    )
+    return data
+
+
+def failed(err_no: int, message: str) -> dict[str, Any]:
+    """The answer to a request that the replica need not see to refuse."""
+    return render(protocol.Response(err_no=err_no, err_msg=message))
+
+
+def render_fault(fault: Fault) -> dict[str, Any]:
+    """The answer, with a status other than 200, to a request that never got to the model."""
+    message = f"{fault.message}: {fault.remedy}"
+    return {"error": message, "code": fault.code.value[0], "message": message, "details": []}

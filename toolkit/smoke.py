@@ -1,0 +1,259 @@
+"""Ask a running service real questions over every protocol, and compare what it says with what it should."""
+
+from __future__ import annotations
+
+import base64
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.client import BadRequest, ClientError, GrpcClient, HttpClient, NotFound
+from toolkit.client.transport import HttpAnswer, HttpTransport
+from toolkit.errors import SmokeError
+
+SCORE_TOLERANCE = 1e-2
+BOX_TOLERANCE = 1.0
+
+HTTP, GRPC, PADDLE = "HTTP", "gRPC", "Paddle Serving HTTP"
+
+_JSON = {"Content-Type": "application/json"}
+_NO_IMAGE = b"this is not an image"
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One question whose answer is known.
+
+    Attributes:
+        image: an image file.
+        expected: `{"lines": [{"text", "score", "box"}], "width", "height"}`, as the gate recorded it.
+    """
+
+    name: str
+    image: Path
+    expected: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds as the client sees them, over all images and rounds of one protocol."""
+
+    p50_ms: float
+    max_ms: float
+
+
+@dataclass(frozen=True)
+class SmokeReport:
+    """What was asked, and how fast the answers came; that there is one means that all of them were right."""
+
+    model: str
+    http_url: str
+    grpc_target: str
+    goldens: tuple[str, ...]
+    rounds: int
+    refusals: tuple[str, ...]
+    latencies: Mapping[str, Latency]
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as a JSON object."""
+        return asdict(self)
+
+
+def smoke(
+    http_url: str,
+    grpc_target: str,
+    model: str,
+    goldens: Sequence[Golden],
+    timeout: float,
+    rounds: int = 5,
+) -> SmokeReport:
+    """Ask for every golden image, `rounds` times over each protocol, and for errors that must come.
+
+    Within one image all answers must be equal to the last digit, whatever protocol carried them: there is one
+    model behind all of them. Against the expected answer texts and the number of lines must be equal, boxes
+    within 1 pixel and scores within 0.01: the same engine, options and machine gave it, so the slack is only
+    for the order in which threads add floats, and for what that does to a rounded coordinate.
+
+    Args:
+        timeout: seconds for each request.
+
+    Raises:
+        SmokeError: something differed; the message lists all that did.
+    """
+    latencies: dict[str, list[float]] = {}
+    differences = [] if goldens else ["there is no golden image to ask for"]
+    with _Service(http_url, grpc_target, model, timeout) as service:
+        for golden in goldens:
+            differences += _check_golden(service, golden, rounds, latencies)
+        refusals = {**_http_refusals(service), **_grpc_refusals(service)}
+    differences += [f"{name}: {problem}" for name, problem in refusals.items() if problem]
+    if differences:
+        raise SmokeError(
+            "\n  - ".join(
+                [f"the service does not answer as it should, {len(differences)} differences:", *differences]
+            ),
+            where=f"{http_url}, {grpc_target}",
+            remedy="see the log of the service; if the model was meant to change, evaluate it anew",
+        )
+    return SmokeReport(
+        model=model,
+        http_url=http_url,
+        grpc_target=grpc_target,
+        goldens=tuple(golden.name for golden in goldens),
+        rounds=rounds,
+        refusals=tuple(refusals),
+        latencies={name: Latency(statistics.median(times), max(times)) for name, times in latencies.items()},
+    )
+
+
+class _Service:
+    """The three ways to ask for a prediction, each giving the JSON object that the service answered."""
+
+    def __init__(self, http_url: str, grpc_target: str, model: str, timeout: float) -> None:
+        self.model = model
+        self.timeout = timeout
+        self.transport = HttpTransport(http_url)
+        self.http = HttpClient(http_url, timeout)
+        self.grpc = GrpcClient(grpc_target, timeout)
+        self.protocols: dict[str, Callable[[bytes], Any]] = {
+            HTTP: lambda image: self.http.predict(model, image).raw,
+            GRPC: lambda image: self.grpc.predict(model, image).raw,
+            PADDLE: self._paddle,
+        }
+
+    def __enter__(self) -> _Service:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.transport.close()
+        self.http.close()
+        self.grpc.close()
+
+    def post(self, path: str, body: object, headers: Mapping[str, str] = _JSON) -> HttpAnswer:
+        return self.transport.request("POST", path, json.dumps(body).encode(), headers, timeout=self.timeout)
+
+    def _paddle(self, image: bytes) -> Any:
+        body = {"key": ["image"], "value": [base64.b64encode(image).decode("ascii")]}
+        answer = self.post(f"/{self.model}/prediction", body, {})
+        data = json.loads(answer.body)
+        if answer.status != 200 or data["err_no"] != 0:
+            raise ClientError(answer.body.decode(errors="replace"), answer.status)
+        return json.loads(dict(zip(data["key"], data["value"]))["result"])
+
+
+def _check_golden(
+    service: _Service, golden: Golden, rounds: int, latencies: dict[str, list[float]]
+) -> Iterator[str]:
+    image = golden.image.read_bytes()
+    reference: tuple[str, Any] | None = None
+    for protocol, ask in service.protocols.items():
+        for _ in range(rounds):
+            started = time.perf_counter()
+            try:
+                answer = ask(image)
+            except (ClientError, ValueError, KeyError, TypeError) as error:
+                got = f"{type(error).__name__}: {error}"
+                yield f"{golden.name} over {protocol}: expected a prediction, got {got}"
+                break
+            latencies.setdefault(protocol, []).append((time.perf_counter() - started) * 1000)
+            if reference is None:
+                reference = (protocol, answer)
+                yield from (
+                    f"{golden.name} over {protocol}: {each}" for each in compare(golden.expected, answer)
+                )
+            elif answer != reference[1]:
+                what = "; ".join(_exactly(reference[1], answer))
+                yield f"{golden.name} over {protocol}: not what {reference[0]} answered: {what}"
+                break
+
+
+def compare(expected: Mapping[str, Any], got: Mapping[str, Any]) -> list[str]:
+    """What differs between two predictions, beyond the tolerances; nothing if they agree."""
+    differences = [
+        f"{name}: expected {expected[name]}, got {got[name]}"
+        for name in ("width", "height")
+        if expected[name] != got[name]
+    ]
+    if len(expected["lines"]) != len(got["lines"]):
+        texts = [[line["text"] for line in side["lines"]] for side in (expected, got)]
+        counts = f"expected {len(texts[0])} lines {texts[0]}, got {len(texts[1])} lines {texts[1]}"
+        return [*differences, counts]
+    for index, (want, have) in enumerate(zip(expected["lines"], got["lines"])):
+        differences += _compare_line(f"line {index}", want, have)
+    return differences
+
+
+def _compare_line(where: str, want: Mapping[str, Any], have: Mapping[str, Any]) -> Iterator[str]:
+    if want["text"] != have["text"]:
+        yield f"{where}: expected text {want['text']!r}, got {have['text']!r}"
+    if not abs(want["score"] - have["score"]) <= SCORE_TOLERANCE:
+        yield f"{where}: expected score {want['score']}, got {have['score']}"
+    if not all(abs(a - b) <= BOX_TOLERANCE for a, b in zip(_flat(want["box"]), _flat(have["box"]))):
+        yield f"{where}: expected box {want['box']}, got {have['box']}"
+
+
+def _flat(box: Iterable[Iterable[float]]) -> list[float]:
+    return [value for corner in box for value in corner]
+
+
+def _exactly(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    beyond = compare(first, second)
+    return beyond or [f"expected exactly {json.dumps(first)}, got {json.dumps(second)}"]
+
+
+def _http_refusals(service: _Service) -> dict[str, str]:
+    path = f"/predict/{service.model}"
+    not_an_image = base64.b64encode(_NO_IMAGE).decode("ascii")
+    # The length alone must be enough: nothing follows these headers.
+    huge = {**_JSON, "Content-Length": str(1 << 40)}
+    return {
+        "HTTP, broken base64": _status(400, lambda: service.post(path, {"image": "###"})),
+        "HTTP, not an image": _status(400, lambda: service.post(path, {"image": not_an_image})),
+        "HTTP, body too large": _status(413, lambda: _headers_only(service, path, huge)),
+        "HTTP, unknown model": _status(
+            404, lambda: service.post("/predict/no-such-model", {"image": not_an_image})
+        ),
+        "HTTP, wrong method": _status(
+            405, lambda: service.transport.request("GET", path, timeout=service.timeout)
+        ),
+    }
+
+
+def _headers_only(service: _Service, path: str, headers: Mapping[str, str]) -> HttpAnswer:
+    # A connection of its own, since the server goes on waiting for a body.
+    transport = HttpTransport(service.transport.url)
+    try:
+        return transport.request("POST", path, b"", headers, timeout=service.timeout)
+    finally:
+        transport.close()
+
+
+def _status(expected: int, ask: Callable[[], HttpAnswer]) -> str:
+    try:
+        answer = ask()
+    except ClientError as error:
+        return f"expected status {expected}, got {type(error).__name__}: {error}"
+    if answer.status == expected:
+        return ""
+    return f"expected status {expected}, got {answer.status} {answer.body[:200].decode(errors='replace')}"
+
+
+def _grpc_refusals(service: _Service) -> dict[str, str]:
+    return {
+        "gRPC, not an image": _raises(BadRequest, lambda: service.grpc.predict(service.model, _NO_IMAGE)),
+        "gRPC, unknown model": _raises(NotFound, lambda: service.grpc.predict("no-such-model", _NO_IMAGE)),
+    }
+
+
+def _raises(expected: type[ClientError], ask: Callable[[], object]) -> str:
+    try:
+        answer = ask()
+    except expected:
+        return ""
+    except ClientError as error:
+        return f"expected {expected.__name__}, got {type(error).__name__}: {error}"
+    return f"expected {expected.__name__}, got {answer}"
