@@ -1,0 +1,117 @@
+"""`toolkit deploy`: all stages, then the service, then the proof that it answers as it was judged."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, Optional
+
+import click
+
+from toolkit import smoke
+from toolkit.cli import show
+from toolkit.cli.options import Endpoint, context_of, port_options, stage_options
+from toolkit.client import HttpClient
+from toolkit.errors import SmokeError
+from toolkit.serving import release
+from toolkit.smoke import Golden, SmokeReport
+from toolkit.stages import evaluate, render
+from toolkit.stages.context import Context
+from toolkit.supervisor import control
+from toolkit.supervisor import state as states
+from toolkit.supervisor.state import State
+
+RESULT_FILE = "result.json"
+
+
+@click.command("deploy")
+@stage_options
+@port_options
+def deploy(as_json: bool, host: str, http_port: int, grpc_port: int, **options: Any) -> None:
+    """From the trained model to a running, verified service.
+
+    Runs only the stages whose input has changed. What runs already keeps running until the new release is built,
+    and runs again if the new one does not start or does not answer as it should.
+    """
+    context = context_of(as_json=as_json, **options)
+    started = time.monotonic()
+    outcome = evaluate.run(context)
+    rendered = render.run(context, outcome)
+    endpoint = Endpoint(host, http_port, grpc_port)
+    current = _same(context, rendered.path, endpoint)
+    report = None
+    if current is None:
+        current, report = _switch(context, rendered.path, endpoint)
+    result = _result(context, outcome.result, current, report)
+    _write(context.home / RESULT_FILE, result)
+    if as_json:
+        show.as_json(result)
+    else:
+        _print(context, outcome.result, current, report, time.monotonic() - started)
+
+
+def _same(context: Context, path: Path, endpoint: Endpoint) -> Optional[State]:
+    """The running service, if it is this release at this place and ready."""
+    current = states.running(context.home)
+    wanted = (str(path), endpoint.host, endpoint.http_port, endpoint.grpc_port)
+    if current is None or wanted != (current.release, current.host, current.http_port, current.grpc_port):
+        return None
+    with HttpClient(current.http_url, timeout=2) as client:
+        return current if client.ready() else None
+
+
+def _switch(context: Context, path: Path, endpoint: Endpoint) -> tuple[State, SmokeReport]:
+    with context.console.working("launch", context.spec.name):
+        state, before = control.switch(context.home, path, endpoint.host, endpoint.http_port, endpoint.grpc_port)
+    try:
+        with context.console.working("smoke", context.spec.name):
+            return state, ask(state)
+    except SmokeError as error:
+        control.stop(context.home)
+        told = "it has been stopped"
+        if before is not None:
+            control.restore(context.home, before)
+            told = f"the release before serves again, at {before.http_url}"
+        raise SmokeError(f"{error.message}\n  {told}", where=error.where, remedy=error.remedy) from error
+
+
+def ask(state: State, rounds: int = 3) -> SmokeReport:
+    """Ask the running service for the golden images of its release.
+
+    Raises:
+        SmokeError: it answers other than it should.
+    """
+    directory = Path(state.release)
+    goldens = [Golden(image.name, image, answer) for image, answer in release.goldens(directory)]
+    deadline = release.read(directory).limits.deadline_seconds
+    return smoke.smoke(state.http_url, state.grpc_target, state.name, goldens, deadline, rounds)
+
+
+def _result(context: Context, evaluation: Any, state: State, report: Optional[SmokeReport]) -> dict[str, Any]:
+    return {
+        "ran": context.console.ran,
+        "release": state.release,
+        "http": f"{state.http_url}/predict/{state.name}",
+        "grpc": state.grpc_target,
+        "pid": state.pid,
+        "evaluation": evaluation,
+        "smoke": report.to_json() if report else None,
+    }
+
+
+def _write(path: Path, result: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(result, indent=2, ensure_ascii=False), encoding="utf-8")
+    partial.replace(path)
+
+
+def _print(context: Context, evaluation: Any, state: State, report: Optional[SmokeReport], seconds: float) -> None:
+    if not context.console.ran:
+        click.echo(f"nothing has changed, no stage ran; {state.name} is up and ready\n")
+    click.echo(show.table(evaluation) + "\n\n" + show.verdict(evaluation))
+    if report is not None:
+        click.echo(show.smoke(report.to_json()))
+    click.echo(f"\n{state.name} is deployed ({seconds:.0f} s)\n\n{show.endpoints(state)}")

@@ -1,0 +1,82 @@
+"""The program `toolkit`: its commands, and how an error reaches the user."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Optional
+
+import click
+
+from toolkit import __version__
+from toolkit.cli import project, service, stages
+from toolkit.cli.deploy import deploy
+from toolkit.cli.doctor import doctor
+from toolkit.errors import ToolkitError
+
+_INTERRUPTED = 130
+_UNEXPECTED = 70
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="toolkit")
+def program() -> None:
+    """Deploy Paddle models with Paddle Serving: export, quantize, judge, convert, render, launch, verify.
+
+    `toolkit deploy` does all of it; each stage is also a command of its own and runs what it depends on.
+    """
+
+
+for _command in (
+    deploy,
+    doctor,
+    stages.export_command,
+    stages.calibrate_command,
+    stages.quantize_command,
+    stages.evaluate_command,
+    stages.convert_command,
+    stages.render_command,
+    service.launch,
+    service.smoke,
+    service.status,
+    service.logs,
+    service.stop,
+    project.schema,
+    project.clean,
+):
+    program.add_command(_command)
+
+
+def main(argv: Optional[list[str]] = None) -> None:
+    """Run a command and exit with its code: 0, that of the error, 130 after Ctrl-C, 70 for a bug."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        sys.exit(program.main(arguments, prog_name="toolkit", standalone_mode=False) or 0)
+    except ToolkitError as error:
+        _tell(error, "--json" in arguments)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; what was finished is kept", err=True)
+        sys.exit(_INTERRUPTED)
+    except Exception as error:
+        click.echo(f"unexpected error: {type(error).__name__}: {error}\n  where:  {_write_traceback()}", err=True)
+        sys.exit(_UNEXPECTED)
+
+
+def _tell(error: ToolkitError, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(error.to_json(), indent=2, ensure_ascii=False))
+    click.echo(click.style("error: ", fg="red") + str(error), err=True)
+
+
+def _write_traceback() -> Path:
+    """A bug of ours: the traceback goes to a file, to be reported."""
+    with tempfile.NamedTemporaryFile("w", prefix="toolkit-", suffix=".log", delete=False) as file:
+        traceback.print_exc(file=file)
+    return Path(file.name)

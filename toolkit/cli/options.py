@@ -1,0 +1,111 @@
+"""The options that commands share, and the objects that they make of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+import click
+
+from toolkit import spec
+from toolkit.console import Console
+from toolkit.doctor import GRPC_PORT, HOST, HTTP_PORT
+from toolkit.stages.context import Context
+
+PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
+
+_MODEL = [
+    click.option("--model", default="ocr", show_default=True, help="Pipeline: a folder of pipelines/."),
+    click.option(
+        "--build",
+        type=click.Path(path_type=Path),
+        default=Path("build"),
+        show_default=True,
+        help="Directory of everything that is built.",
+    ),
+    click.option("-v", "--verbose", is_flag=True, help="Say in detail what is done."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs."),
+]
+_STAGE = [
+    *_MODEL,
+    click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        help="Your data: a directory with calibration.txt and validation.txt in PaddleOCR's label format.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["int8", "bf16", "fp32"]),
+        help="Serve this precision and no other; fails if it does not pass the gate.",
+    ),
+]
+_PORTS = [
+    click.option("--host", default=HOST, show_default=True, help="Address to listen on; 0.0.0.0 opens it to others."),
+    click.option("--http-port", type=click.IntRange(1, 65535), default=HTTP_PORT, show_default=True),
+    click.option("--grpc-port", type=click.IntRange(1, 65535), default=GRPC_PORT, show_default=True),
+]
+
+Command = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the service listens."""
+
+    host: str
+    http_port: int
+    grpc_port: int
+
+
+def _apply(options: list[Callable[[Command], Command]], command: Command) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def model_options(command: Command) -> Command:
+    """For commands about a running service."""
+    return _apply(_MODEL, command)
+
+
+def stage_options(command: Command) -> Command:
+    """For commands that build."""
+    return _apply(_STAGE, command)
+
+
+def port_options(command: Command) -> Command:
+    """For commands that start the service."""
+    return _apply(_PORTS, command)
+
+
+def context_of(
+    model: str, build: Path, verbose: bool, as_json: bool, data: Optional[Path] = None, precision: Optional[str] = None
+) -> Context:
+    """The run that the options describe.
+
+    Raises:
+        SpecError: there is no such pipeline, or its spec is wrong.
+    """
+    _log(verbose)
+    console = Console(quiet=as_json, verbose=verbose)
+    return Context(spec.load(PIPELINES, model), build.resolve(), data, precision, console)
+
+
+def home_of(model: str, build: Path, verbose: bool) -> Path:
+    """The folder of the pipeline `model` in the build directory; the spec need not be readable for that."""
+    _log(verbose)
+    names = spec.available(PIPELINES)
+    home = build.resolve() / model
+    if model not in names and not home.is_dir():
+        spec.load(PIPELINES, model)
+    return home
+
+
+def _log(verbose: bool) -> None:
+    if verbose:
+        logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")
+        logging.getLogger("filelock").setLevel(logging.WARNING)
+        logging.getLogger("asyncio").setLevel(logging.WARNING)

@@ -1,0 +1,131 @@
+"""`toolkit launch`, `smoke`, `status`, `logs`, `stop`: the running service."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from toolkit.cli import show
+from toolkit.cli.deploy import ask
+from toolkit.cli.options import context_of, home_of, model_options, port_options, stage_options
+from toolkit.client import HttpClient
+from toolkit.errors import ServiceError
+from toolkit.serving import release
+from toolkit.stages import evaluate, render
+from toolkit.supervisor import control
+from toolkit.supervisor import state as states
+from toolkit.supervisor.state import State
+
+
+@click.command("launch")
+@stage_options
+@port_options
+def launch(as_json: bool, host: str, http_port: int, grpc_port: int, **options: Any) -> None:
+    """Start the service in the background and wait until it answers a golden request."""
+    context = context_of(as_json=as_json, **options)
+    rendered = render.run(context, evaluate.run(context))
+    with context.console.working("launch", context.spec.name):
+        state = control.launch(context.home, rendered.path, host, http_port, grpc_port)
+    if as_json:
+        show.as_json(asdict(state))
+    else:
+        click.echo(show.endpoints(state))
+
+
+@click.command("smoke")
+@model_options
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Times that each image is asked.")
+def smoke(model: str, build: Path, verbose: bool, as_json: bool, rounds: int) -> None:
+    """Ask the running service over every protocol; its answers must be those of the evaluation."""
+    report = ask(_running(home_of(model, build, verbose), model), rounds).to_json()
+    if as_json:
+        show.as_json(report)
+    else:
+        click.echo(show.smoke(report))
+
+
+@click.command("status")
+@model_options
+@click.pass_context
+def status(context: click.Context, model: str, build: Path, verbose: bool, as_json: bool) -> None:
+    """Say whether the service runs, where and since when. Exits with 1 unless it is ready."""
+    current = states.running(home_of(model, build, verbose))
+    ready = current is not None and _ready(current)
+    if as_json:
+        show.as_json({"running": current is not None, "ready": ready, **(asdict(current) if current else {})})
+    elif current is None:
+        click.echo(f"{model} is not running; `make deploy MODEL={model}` starts it")
+    else:
+        click.echo(_describe(current, ready))
+    context.exit(0 if ready else 1)
+
+
+def _describe(state: State, ready: bool) -> str:
+    steps = ", ".join(f"{item.name} in {item.precision.upper()}" for item in release.read(Path(state.release)).steps)
+    minutes, seconds = divmod(int(time.time() - state.created), 60)
+    return (
+        f"{state.name} is {'ready' if ready else 'running, but NOT ready: see `make logs`'}\n"
+        f"  models   {steps}\n  HTTP     {state.http_url}/predict/{state.name}\n  gRPC     {state.grpc_target}\n"
+        f"  process  {state.pid}, up {minutes} min {seconds} s\n  release  {state.release}\n  logs     {state.run_dir}"
+    )
+
+
+def _ready(state: State) -> bool:
+    with HttpClient(state.http_url, timeout=2) as client:
+        return client.ready()
+
+
+@click.command("logs")
+@model_options
+@click.option("-n", "--lines", type=click.IntRange(1), default=40, show_default=True, help="Last lines of each file.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written, until Ctrl-C.")
+def logs(model: str, build: Path, verbose: bool, as_json: bool, lines: int, follow: bool) -> None:
+    """Show the logs of the newest run."""
+    files = control.logs(home_of(model, build, verbose))
+    if not files:
+        raise ServiceError(f"{model} has not been started yet, so there are no logs")
+    texts = {str(path): path.read_text(errors="replace").splitlines()[-lines:] for path in files}
+    if as_json:
+        show.as_json(texts)
+        return
+    for path, last in texts.items():
+        click.echo(f"==> {path}")
+        click.echo("\n".join(last))
+    if follow:
+        _follow(files)
+
+
+def _follow(files: list[Path]) -> None:
+    handles = [path.open(errors="replace") for path in files]
+    for handle in handles:
+        handle.seek(0, 2)
+    try:
+        while True:
+            for handle in handles:
+                click.echo(handle.read(), nl=False)
+            time.sleep(0.3)
+    except KeyboardInterrupt:
+        for handle in handles:
+            handle.close()
+
+
+@click.command("stop")
+@model_options
+def stop(model: str, build: Path, verbose: bool, as_json: bool) -> None:
+    """Stop the service and everything that it started. Stopping what does not run is no error."""
+    stopped = control.stop(home_of(model, build, verbose))
+    if as_json:
+        show.as_json({"stopped": stopped is not None, **(asdict(stopped) if stopped else {})})
+    else:
+        click.echo(f"{model} has been stopped" if stopped else f"{model} was not running")
+
+
+def _running(home: Path, model: str) -> State:
+    current = states.running(home)
+    if current is None:
+        raise ServiceError(f"{model} is not running", remedy=f"`make deploy MODEL={model}` starts it")
+    return current

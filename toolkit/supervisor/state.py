@@ -1,0 +1,87 @@
+"""The record of the running service: written by the service itself, read by every command."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Optional
+
+import psutil
+
+STATE_FILE = "service.json"
+
+STARTING, READY, FAILED = "starting", "ready", "failed"
+
+
+@dataclass(frozen=True)
+class State:
+    """A service process.
+
+    Attributes:
+        pid: of the service; it leads its own session.
+        created: when the process began, in seconds since the epoch, so that a reused pid is not mistaken for it.
+        release: the release's directory.
+        run_dir: where the service runs and logs.
+        status: `starting`, `ready` or `failed`.
+        message: why it failed.
+    """
+
+    pid: int
+    created: float
+    name: str
+    release: str
+    run_dir: str
+    host: str
+    http_port: int
+    grpc_port: int
+    status: str = STARTING
+    message: str = ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether that process is still there."""
+        try:
+            process = psutil.Process(self.pid)
+            return abs(process.create_time() - self.created) < 1 and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+    @property
+    def client_host(self) -> str:
+        """The address that a client on this machine uses."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+
+    @property
+    def http_url(self) -> str:
+        """Base URL of the HTTP endpoint, from this machine."""
+        host = f"[{self.client_host}]" if ":" in self.client_host else self.client_host
+        return f"http://{host}:{self.http_port}"
+
+    @property
+    def grpc_target(self) -> str:
+        """Target of the gRPC endpoint, from this machine."""
+        host = f"[{self.client_host}]" if ":" in self.client_host else self.client_host
+        return f"{host}:{self.grpc_port}"
+
+    def write(self, directory: Path) -> None:
+        """Put it in the place of the record before, whole."""
+        directory.mkdir(parents=True, exist_ok=True)
+        partial = directory / f".{STATE_FILE}.{os.getpid()}"
+        partial.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
+        partial.replace(directory / STATE_FILE)
+
+
+def read(directory: Path) -> Optional[State]:
+    """The record in `directory`, of a service that may have ended; None where there is none."""
+    try:
+        return State(**json.loads((directory / STATE_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def running(directory: Path) -> Optional[State]:
+    """The record of a service that is alive, or None."""
+    state = read(directory)
+    return state if state is not None and state.alive else None
