@@ -6,7 +6,7 @@ The contract, which `tests/contract.py` checks on the fake and on the real repli
 - Request(name, method="prediction", key=["image"], value=["<base64>"]) -> Response(err_no=0, key=["result"],
   value=['{"lines": [{"text", "score", "box": [[x, y] * 4]}], "width", "height"}']);
 - an empty name is any name; another model's name is err_no 3002 (Paddle Serving's own NO_SERVICE);
-- missing image, broken base64, not an image, tensors: err_no 4000; too many pixels: 4130; all with an err_msg;
+- missing image, broken base64, not an image, tensors: err_no 51; too many pixels: 52; all with an err_msg;
 - an error number is an answer: the gRPC status is OK.
 
 Only PNG is an image to the fake: it believes the size in the header, and reads the same two lines in each.

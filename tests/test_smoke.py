@@ -98,7 +98,7 @@ def test_an_answer_that_changes_between_rounds_or_protocols_is_reported(
 def test_a_service_that_fails_is_reported_for_every_protocol(
     door: Door, replica: FakeReplica, image: Path
 ) -> None:
-    replica.plan.err_no, replica.plan.err_msg = 5000, "planned"
+    replica.plan.err_no, replica.plan.err_msg = 53, "planned"
     message = failure(door, Golden("sign", image, EXPECTED))
     assert "sign over HTTP: expected a prediction, got ServerFault: planned" in message
     assert "sign over gRPC: expected a prediction, got ServerFault: planned" in message

@@ -12,8 +12,9 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, Mapping, Optional, cast
+from typing import IO, Any, Callable, Optional, cast
 
 from toolkit import errors, process
 
@@ -95,7 +96,7 @@ def _died(function: str, code: int, log: Path) -> errors.ChildError:
     )
 
 
-def _unwrap(answer: Dict[str, Any], log: Path) -> Any:
+def _unwrap(answer: dict[str, Any], log: Path) -> Any:
     if "result" in answer:
         return answer["result"]
     if "error" in answer:
@@ -127,7 +128,7 @@ def main(request: str, answer: str, progress_fd: str) -> None:
     partial.replace(answer)
 
 
-def _perform(module: str, name: str, arguments: Dict[str, Any], pipe: IO[str]) -> Dict[str, Any]:
+def _perform(module: str, name: str, arguments: dict[str, Any], pipe: IO[str]) -> dict[str, Any]:
     def progress(done: int, total: int) -> None:
         pipe.write(json.dumps([done, total]) + "\n")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Type
+from typing import Any, Optional
 
 
 class ToolkitError(Exception):
@@ -30,7 +30,7 @@ class ToolkitError(Exception):
             lines.append(f"  remedy: {self.remedy}")
         return "\n".join(lines)
 
-    def to_json(self) -> Dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """The error as a JSON object, as `--json` prints it and as a child process hands it over."""
         return {
             "error": type(self).__name__,
@@ -95,8 +95,8 @@ class ChildError(ToolkitError):
     exit_code = 11
 
 
-def from_json(data: Dict[str, Any]) -> ToolkitError:
+def from_json(data: dict[str, Any]) -> ToolkitError:
     """The error that `ToolkitError.to_json` described, of its own class again."""
-    classes: Dict[str, Type[ToolkitError]] = {cls.__name__: cls for cls in ToolkitError.__subclasses__()}
+    classes: dict[str, type[ToolkitError]] = {cls.__name__: cls for cls in ToolkitError.__subclasses__()}
     cls = classes.get(data["error"], ToolkitError)
     return cls(data["message"], where=data.get("where"), remedy=data.get("remedy"))

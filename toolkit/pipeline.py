@@ -6,9 +6,10 @@ import importlib
 import importlib.machinery
 import importlib.util
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping
+from typing import TYPE_CHECKING, Any, Callable
 
 from typing_extensions import Protocol
 
@@ -20,20 +21,20 @@ if TYPE_CHECKING:
     from toolkit.data.labels import Sample
     from toolkit.evaluation.metrics import Counts
 
-Payload = Dict[str, Any]
+Payload = dict[str, Any]
 Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
 
 class RequestError(Exception):
     """A request that the pipeline refuses; `code` is the error number that the protocol carries."""
 
-    code = 4000
+    code = 51
 
 
 class RequestTooLarge(RequestError):
     """A request whose content is larger than the pipeline takes."""
 
-    code = 4130
+    code = 52
 
 
 class Step(Protocol):
@@ -43,20 +44,20 @@ class Step(Protocol):
     requests may be in work; `preprocess` may leave in its payload what `postprocess` needs.
     """
 
-    def preprocess(self, payload: Payload) -> List[Arrays]:
+    def preprocess(self, payload: Payload) -> list[Arrays]:
         """The feeds for the model, one inference each, by the names of the model's inputs; may be empty."""
 
-    def postprocess(self, payload: Payload, outputs: List[Arrays]) -> Payload:
+    def postprocess(self, payload: Payload, outputs: list[Arrays]) -> Payload:
         """The payload for the next step, from one mapping of output arrays for each feed."""
 
 
 class Judge(Protocol):
     """How one model of the pipeline is measured against labels, apart from the models before it."""
 
-    def payload(self, sample: "Sample") -> Payload:
+    def payload(self, sample: Sample) -> Payload:
         """What the model's step gets for `sample`, with the truth in the place of earlier models' work."""
 
-    def counts(self, sample: "Sample", payload: Payload) -> "Counts":
+    def counts(self, sample: Sample, payload: Payload) -> Counts:
         """How much of `sample` the step's result has right."""
 
 

@@ -8,9 +8,10 @@ import shlex
 import signal
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Mapping, Optional, Sequence, Union
+from typing import IO, Optional, Union
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def start(
     stdout: Output = subprocess.PIPE,
     stderr: Output = subprocess.PIPE,
     pass_fds: Sequence[int] = (),
-) -> "subprocess.Popen[bytes]":
+) -> subprocess.Popen[bytes]:
     """Start `argv` without a shell, in its own session, so that `stop_group` reaches all it starts.
 
     Args:

@@ -31,10 +31,13 @@ def render(name: str, directory: Path = TEMPLATES, **variables: Any) -> str:
     except jinja2.TemplateNotFound as error:
         raise TemplateError(f"the template {error} is missing", where=str(directory)) from error
     except jinja2.TemplateSyntaxError as error:
-        raise TemplateError(f"the template is malformed: {error.message}", where=f"{name}:{error.lineno}") from error
+        raise TemplateError(
+            f"the template is malformed: {error.message}", where=f"{name}:{error.lineno}"
+        ) from error
     except jinja2.UndefinedError as error:
         raise TemplateError(
-            f"the template uses what is not there: {error.message}", where=f"{name}:{_line(error, directory / name)}"
+            f"the template uses what is not there: {error.message}",
+            where=f"{name}:{_line(error, directory / name)}",
         ) from error
 
 
@@ -50,7 +53,9 @@ def render_yaml(name: str, directory: Path = TEMPLATES, **variables: Any) -> tup
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1} of the result" if mark else ""
-        raise TemplateError(f"what the template renders is not valid YAML: {error}", where=f"{name}{line}") from error
+        raise TemplateError(
+            f"what the template renders is not valid YAML: {error}", where=f"{name}{line}"
+        ) from error
 
 
 def _line(error: BaseException, path: Path) -> int:

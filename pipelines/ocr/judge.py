@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import numpy as np
+
 from toolkit.data.labels import Line, Sample
 from toolkit.errors import DataError
 from toolkit.evaluation.metrics import Counts, match, normalise
@@ -17,7 +19,7 @@ from .ops import crop
 _MARGIN = 2
 
 
-def load_image(sample: Sample) -> "np.ndarray[Any, Any]":
+def load_image(sample: Sample) -> np.ndarray[Any, Any]:
     """The image of `sample`, (H, W, 3) uint8, BGR."""
     image = cv2.imread(str(sample.image), cv2.IMREAD_COLOR)
     if image is None:
@@ -83,7 +85,7 @@ class Direction:
 
     def counts(self, sample: Sample, payload: Payload) -> Counts:
         """Upright crops left alone and turned ones turned back."""
-        turned: List[bool] = payload["turned"]
+        turned: list[bool] = payload["turned"]
         right = sum(was == bool(index % 2) for index, was in enumerate(turned))
         return Counts(right, len(turned), len(turned))
 
@@ -98,7 +100,7 @@ class Pages:
         """The whole image."""
         return request(sample)
 
-    def counts(self, sample: Sample, answer: Dict[str, Any]) -> Counts:
+    def counts(self, sample: Sample, answer: dict[str, Any]) -> Counts:
         """Lines of the pipeline's answer that lie on a labelled line and say the same."""
         lines = _legible(sample)
         pairs = match([line.quad for line in lines], [line["box"] for line in answer["lines"]])
@@ -107,11 +109,11 @@ class Pages:
         return Counts(right, len(answer["lines"]), len(lines))
 
 
-def _legible(sample: Sample) -> List[Line]:
+def _legible(sample: Sample) -> list[Line]:
     return [line for line in sample.lines if line.legible]
 
 
-def _grown(line: Line) -> "np.ndarray[Any, Any]":
+def _grown(line: Line) -> np.ndarray[Any, Any]:
     """The line's box with a margin of some pixels on every side."""
     box = np.array(line.quad[:4], dtype=np.float32)
     centre = box.mean(axis=0)

@@ -10,13 +10,15 @@ import base64
 import binascii
 import io
 import math
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
+
 from toolkit.pipeline import Arrays, Payload, RequestError, RequestTooLarge
 
 # ImageNet's, in the order in which PaddleOCR applies them to BGR images.
@@ -43,7 +45,7 @@ def decode(request: Mapping[str, Any]) -> Payload:
     return {"image": read_image(data)}
 
 
-def read_image(data: bytes) -> "np.ndarray[Any, Any]":
+def read_image(data: bytes) -> np.ndarray[Any, Any]:
     """The image in `data` as (H, W, 3) uint8, BGR, turned upright by its EXIF orientation."""
     _check_size(data)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -85,7 +87,7 @@ class Detector:
             score_mode="fast",
         )
 
-    def preprocess(self, payload: Payload) -> List[Arrays]:
+    def preprocess(self, payload: Payload) -> list[Arrays]:
         """One feed: `image` (1, 3, h, w) float32, normalised."""
         image = payload["image"]
         height, width = self._size(*image.shape[:2])
@@ -93,7 +95,7 @@ class Detector:
         scaled = (resized.astype(np.float32) / 255 - _DETECTOR_MEAN) / _DETECTOR_STD
         return [{"image": np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])}]
 
-    def _size(self, height: int, width: int) -> Tuple[int, int]:
+    def _size(self, height: int, width: int) -> tuple[int, int]:
         ratio = min(1.0, self._limit / max(height, width))
         step = self._multiple
         return (
@@ -101,7 +103,7 @@ class Detector:
             max(step, round(int(width * ratio) / step) * step),
         )
 
-    def postprocess(self, payload: Payload, outputs: List[Arrays]) -> Payload:
+    def postprocess(self, payload: Payload, outputs: list[Arrays]) -> Payload:
         """Adds `boxes`, (n, 4, 2) float32, in reading order."""
         height, width = payload["image"].shape[:2]
         boxes, _ = self._boxes(outputs[0]["probability"], (height, width))
@@ -109,7 +111,7 @@ class Detector:
         return {**payload, "boxes": reading_order([box for box in kept if _large_enough(box)])}
 
 
-def _clockwise(box: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+def _clockwise(box: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The four corners from the top left on, as seen from the left pair and the right pair."""
     by_x = box[np.argsort(box[:, 0], kind="stable")]
     left, right = by_x[:2], by_x[2:]
@@ -118,16 +120,16 @@ def _clockwise(box: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     return np.array([top_left, top_right, bottom_right, bottom_left], dtype=np.float32)
 
 
-def _clip(box: "np.ndarray[Any, Any]", height: int, width: int) -> "np.ndarray[Any, Any]":
+def _clip(box: np.ndarray[Any, Any], height: int, width: int) -> np.ndarray[Any, Any]:
     return np.clip(box, 0, [width - 1, height - 1]).astype(np.float32)
 
 
-def _large_enough(box: "np.ndarray[Any, Any]") -> bool:
+def _large_enough(box: np.ndarray[Any, Any]) -> bool:
     width, height = np.linalg.norm(box[0] - box[1]), np.linalg.norm(box[0] - box[3])
     return bool(width > 3 and height > 3)
 
 
-def reading_order(boxes: Sequence["np.ndarray[Any, Any]"]) -> "np.ndarray[Any, Any]":
+def reading_order(boxes: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
     """`boxes` from top to bottom, those of one row from left to right; a row is 10 pixels high, as in PaddleOCR."""
     ordered = sorted(boxes, key=lambda box: (box[0][1], box[0][0]))
     for end in range(1, len(ordered)):
@@ -139,11 +141,15 @@ def reading_order(boxes: Sequence["np.ndarray[Any, Any]"]) -> "np.ndarray[Any, A
     return np.array(ordered, dtype=np.float32).reshape(-1, 4, 2)
 
 
-def crop(image: "np.ndarray[Any, Any]", box: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+def crop(image: np.ndarray[Any, Any], box: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The part of `image` inside the quadrilateral `box`, straightened; tall ones are turned to lie."""
     corners = np.asarray(box, dtype=np.float32)
-    width = max(1, round(float(max(np.linalg.norm(corners[0] - corners[1]), np.linalg.norm(corners[2] - corners[3])))))
-    height = max(1, round(float(max(np.linalg.norm(corners[0] - corners[3]), np.linalg.norm(corners[1] - corners[2])))))
+    width = max(
+        1, round(float(max(np.linalg.norm(corners[0] - corners[1]), np.linalg.norm(corners[2] - corners[3]))))
+    )
+    height = max(
+        1, round(float(max(np.linalg.norm(corners[0] - corners[3]), np.linalg.norm(corners[1] - corners[2]))))
+    )
     target = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32)
     matrix = cv2.getPerspectiveTransform(corners, target)
     straight = cv2.warpPerspective(
@@ -152,14 +158,14 @@ def crop(image: "np.ndarray[Any, Any]", box: "np.ndarray[Any, Any]") -> "np.ndar
     return np.rot90(straight) if height >= width * 1.5 else straight
 
 
-def crops_of(payload: Payload) -> List["np.ndarray[Any, Any]"]:
+def crops_of(payload: Payload) -> list[np.ndarray[Any, Any]]:
     """The payload's crops, cut from its boxes where no earlier step has done it."""
     if "crops" in payload:
         return list(payload["crops"])
     return [crop(payload["image"], box) for box in payload["boxes"]]
 
 
-def resize_to_height(image: "np.ndarray[Any, Any]", height: int, width: int) -> "np.ndarray[Any, Any]":
+def resize_to_height(image: np.ndarray[Any, Any], height: int, width: int) -> np.ndarray[Any, Any]:
     """`image` scaled to `height` and at most `width`, normalised to -1..1, zeros to its right: (3, height, width)."""
     scaled_width = min(width, max(1, math.ceil(height * image.shape[1] / image.shape[0])))
     scaled = cv2.resize(image, (scaled_width, height)).astype(np.float32)
@@ -179,13 +185,13 @@ class Classifier:
         self._threshold = float(options.get("threshold", 0.9))
         self._batch = int(options.get("batch", 6))
 
-    def preprocess(self, payload: Payload) -> List[Arrays]:
+    def preprocess(self, payload: Payload) -> list[Arrays]:
         """Feeds of `image` (n, 3, 48, 192) float32."""
         payload["crops"] = crops_of(payload)
         lines = [resize_to_height(image, 48, 192) for image in payload["crops"]]
         return [{"image": np.stack(lines[i : i + self._batch])} for i in range(0, len(lines), self._batch)]
 
-    def postprocess(self, payload: Payload, outputs: List[Arrays]) -> Payload:
+    def postprocess(self, payload: Payload, outputs: list[Arrays]) -> Payload:
         """Adds `crops`, upright, and `turned`, whether each was turned."""
         upside_down = [bool(row[1] > self._threshold) for output in outputs for row in output["direction"]]
         turned = [np.rot90(image, 2) if flip else image for image, flip in zip(payload["crops"], upside_down)]
@@ -205,14 +211,14 @@ class Recognizer:
     height = 48
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._widths: List[int] = [int(width) for width in options.get("widths", (320, 640, 1280, 2560))]
+        self._widths: list[int] = [int(width) for width in options.get("widths", (320, 640, 1280, 2560))]
         self._batch = int(options.get("batch", 6))
         self._min_score = float(options.get("min_score", 0.5))
         package = import_module("rapidocr_paddle.ch_ppocr_rec")
         utils = import_module("rapidocr_paddle.ch_ppocr_rec.utils")
         self._decode = utils.CTCLabelDecode(character_path=_dictionary(package))
 
-    def preprocess(self, payload: Payload) -> List[Arrays]:
+    def preprocess(self, payload: Payload) -> list[Arrays]:
         """Feeds of `image` (n, 3, 48, w) float32, -1..1, zeros on the right."""
         crops = payload["crops"] = crops_of(payload)
         payload["batches"] = self._batches(crops)
@@ -221,9 +227,9 @@ class Recognizer:
             for width, batch in payload["batches"]
         ]
 
-    def _batches(self, crops: Sequence["np.ndarray[Any, Any]"]) -> List[Tuple[int, List[int]]]:
+    def _batches(self, crops: Sequence[np.ndarray[Any, Any]]) -> list[tuple[int, list[int]]]:
         """(padded width, indices of crops), narrow ones first."""
-        by_width: Dict[int, List[int]] = {}
+        by_width: dict[int, list[int]] = {}
         for index, image in enumerate(crops):
             by_width.setdefault(self._padded_width(image), []).append(index)
         return [
@@ -232,13 +238,13 @@ class Recognizer:
             for start in range(0, len(members), self._batch)
         ]
 
-    def _padded_width(self, image: "np.ndarray[Any, Any]") -> int:
+    def _padded_width(self, image: np.ndarray[Any, Any]) -> int:
         needed = math.ceil(self.height * image.shape[1] / image.shape[0])
         return next((width for width in self._widths if width >= needed), self._widths[-1])
 
-    def postprocess(self, payload: Payload, outputs: List[Arrays]) -> Payload:
+    def postprocess(self, payload: Payload, outputs: list[Arrays]) -> Payload:
         """Adds `texts`: a (text, score) pair for each crop, in the order of the boxes."""
-        texts: List[Tuple[str, float]] = [("", 0.0)] * len(payload["crops"])
+        texts: list[tuple[str, float]] = [("", 0.0)] * len(payload["crops"])
         for (_, batch), output in zip(payload["batches"], outputs):
             for index, (text, score) in zip(batch, self._decode(output["characters"])):
                 texts[index] = (text, float(score))
@@ -249,11 +255,15 @@ def _dictionary(package: Any) -> Path:
     return Path(package.__file__).parent / "ppocr_keys_v1.txt"
 
 
-def answer(payload: Payload) -> Dict[str, Any]:
+def answer(payload: Payload) -> dict[str, Any]:
     """What the client gets: the lines that were read, and the size of the image that their boxes refer to."""
     height, width = payload["image"].shape[:2]
     lines = [
-        {"text": text, "score": round(score, 4), "box": [[round(float(x), 1), round(float(y), 1)] for x, y in box]}
+        {
+            "text": text,
+            "score": round(score, 4),
+            "box": [[round(float(x), 1), round(float(y), 1)] for x, y in box],
+        }
         for (text, score), box in zip(payload["texts"], payload["boxes"])
         if text and score >= payload["min_score"]
     ]

@@ -72,7 +72,7 @@ def test_each_refusal_has_a_type_a_status_and_the_words_of_the_service(
     assert bytes_.value.status == 413
     with pytest.raises(TooLarge, match="pixels"):
         client.predict("ocr", png(12_000, 12_000)[:1000])
-    replica.plan.err_no, replica.plan.err_msg = 5000, "planned"
+    replica.plan.err_no, replica.plan.err_msg = 53, "planned"
     with pytest.raises(ServerFault, match="planned") as fault:
         client.predict("ocr", png())
     assert fault.value.status == 500

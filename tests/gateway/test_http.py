@@ -83,7 +83,8 @@ def test_what_is_not_an_image_is_400_in_the_words_of_the_replica(door: Door) -> 
 
 
 @pytest.mark.parametrize(
-    ("err_no", "status"), [(4000, 400), (4130, 413), (3002, 404), (5000, 500), (6000, 500), (10000, 500)]
+    ("err_no", "status"),
+    [(51, 400), (52, 413), (3002, 404), (53, 500), (4000, 500), (6000, 500), (10000, 500)],
 )
 def test_an_error_number_of_the_replica_becomes_a_status(
     door: Door, replica: FakeReplica, err_no: int, status: int

@@ -56,11 +56,11 @@ def test_name_and_method_of_the_body_do_not_count_the_rest_is_passed_on(
         ({"key": ["image"], "value": ["data:image/png;base64," + IMAGE]}, "data URL"),
     ],
 )
-def test_a_bad_request_is_200_with_err_no_4000_and_never_reaches_the_replica(
+def test_a_bad_request_is_200_with_err_no_51_and_never_reaches_the_replica(
     door: Door, replica: FakeReplica, body: Any, message: str
 ) -> None:
     answer = post(door, body)
-    assert (answer.status, answer.json["err_no"]) == (200, 4000)
+    assert (answer.status, answer.json["err_no"]) == (200, 51)
     assert message in answer.json["err_msg"]
     assert (answer.json["key"], answer.json["value"], answer.json["tensors"]) == ([], [], [])
     assert replica.plan.seen == []
@@ -72,9 +72,9 @@ def test_another_model_is_200_with_the_number_that_paddle_serving_has_for_it(doo
 
 
 def test_an_error_number_of_the_replica_is_passed_on(door: Door, replica: FakeReplica) -> None:
-    replica.plan.err_no, replica.plan.err_msg = 4130, "too many pixels"
+    replica.plan.err_no, replica.plan.err_msg = 52, "too many pixels"
     answer = post(door, QUESTION)
-    assert (answer.status, answer.json["err_no"], answer.json["err_msg"]) == (200, 4130, "too many pixels")
+    assert (answer.status, answer.json["err_no"], answer.json["err_msg"]) == (200, 52, "too many pixels")
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,9 @@ def _same(context: Context, path: Path, endpoint: Endpoint) -> Optional[State]:
 
 def _switch(context: Context, path: Path, endpoint: Endpoint) -> tuple[State, SmokeReport]:
     with context.console.working("launch", context.spec.name):
-        state, before = control.switch(context.home, path, endpoint.host, endpoint.http_port, endpoint.grpc_port)
+        state, before = control.switch(
+            context.home, path, endpoint.host, endpoint.http_port, endpoint.grpc_port
+        )
     try:
         with context.console.working("smoke", context.spec.name):
             return state, ask(state)
@@ -108,7 +110,9 @@ def _write(path: Path, result: Any) -> None:
     partial.replace(path)
 
 
-def _print(context: Context, evaluation: Any, state: State, report: Optional[SmokeReport], seconds: float) -> None:
+def _print(
+    context: Context, evaluation: Any, state: State, report: Optional[SmokeReport], seconds: float
+) -> None:
     if not context.console.ran:
         click.echo(f"nothing has changed, no stage ran; {state.name} is up and ready\n")
     click.echo(show.table(evaluation) + "\n\n" + show.verdict(evaluation))

@@ -65,7 +65,9 @@ def main(argv: Optional[list[str]] = None) -> None:
         click.echo("interrupted; what was finished is kept", err=True)
         sys.exit(_INTERRUPTED)
     except Exception as error:
-        click.echo(f"unexpected error: {type(error).__name__}: {error}\n  where:  {_write_traceback()}", err=True)
+        click.echo(
+            f"unexpected error: {type(error).__name__}: {error}\n  where:  {_write_traceback()}", err=True
+        )
         sys.exit(_UNEXPECTED)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -43,7 +43,9 @@ _STAGE = [
     ),
 ]
 _PORTS = [
-    click.option("--host", default=HOST, show_default=True, help="Address to listen on; 0.0.0.0 opens it to others."),
+    click.option(
+        "--host", default=HOST, show_default=True, help="Address to listen on; 0.0.0.0 opens it to others."
+    ),
     click.option("--http-port", type=click.IntRange(1, 65535), default=HTTP_PORT, show_default=True),
     click.option("--grpc-port", type=click.IntRange(1, 65535), default=GRPC_PORT, show_default=True),
 ]
@@ -60,7 +62,7 @@ class Endpoint:
     grpc_port: int
 
 
-def _apply(options: list[Callable[[Command], Command]], command: Command) -> Command:
+def _apply(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
@@ -82,7 +84,12 @@ def port_options(command: Command) -> Command:
 
 
 def context_of(
-    model: str, build: Path, verbose: bool, as_json: bool, data: Optional[Path] = None, precision: Optional[str] = None
+    model: str,
+    build: Path,
+    verbose: bool,
+    as_json: bool,
+    data: Optional[Path] = None,
+    precision: Optional[str] = None,
 ) -> Context:
     """The run that the options describe.
 

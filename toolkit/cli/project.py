@@ -13,7 +13,9 @@ from toolkit.supervisor import state as states
 
 
 @click.command("schema")
-@click.option("--print", "to_stdout", is_flag=True, help="Print it instead of writing it into the repository.")
+@click.option(
+    "--print", "to_stdout", is_flag=True, help="Print it instead of writing it into the repository."
+)
 def schema(to_stdout: bool) -> None:
     """Write the JSON schema of pipeline.yml, which editors complete and check by."""
     click.echo(schemas.schema() if to_stdout else f"wrote {schemas.write()}", nl=not to_stdout)

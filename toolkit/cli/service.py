@@ -38,7 +38,9 @@ def launch(as_json: bool, host: str, http_port: int, grpc_port: int, **options: 
 
 @click.command("smoke")
 @model_options
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Times that each image is asked.")
+@click.option(
+    "--rounds", type=click.IntRange(1), default=5, show_default=True, help="Times that each image is asked."
+)
 def smoke(model: str, build: Path, verbose: bool, as_json: bool, rounds: int) -> None:
     """Ask the running service over every protocol; its answers must be those of the evaluation."""
     report = ask(_running(home_of(model, build, verbose), model), rounds).to_json()
@@ -65,7 +67,9 @@ def status(context: click.Context, model: str, build: Path, verbose: bool, as_js
 
 
 def _describe(state: State, ready: bool) -> str:
-    steps = ", ".join(f"{item.name} in {item.precision.upper()}" for item in release.read(Path(state.release)).steps)
+    steps = ", ".join(
+        f"{item.name} in {item.precision.upper()}" for item in release.read(Path(state.release)).steps
+    )
     minutes, seconds = divmod(int(time.time() - state.created), 60)
     return (
         f"{state.name} is {'ready' if ready else 'running, but NOT ready: see `make logs`'}\n"
@@ -81,7 +85,9 @@ def _ready(state: State) -> bool:
 
 @click.command("logs")
 @model_options
-@click.option("-n", "--lines", type=click.IntRange(1), default=40, show_default=True, help="Last lines of each file.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(1), default=40, show_default=True, help="Last lines of each file."
+)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written, until Ctrl-C.")
 def logs(model: str, build: Path, verbose: bool, as_json: bool, lines: int, follow: bool) -> None:
     """Show the logs of the newest run."""

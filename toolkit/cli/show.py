@@ -28,7 +28,8 @@ def _verdict_of(name: str, entry: Mapping[str, Any]) -> str:
     rows = {row["label"]: row for row in entry["candidates"]}
     served = rows[entry["chosen"]]
     rejected = [
-        f"{label.upper()} {row['reason']}" + (f" ({entry['metric']} {row['metric']:.4f})" if row["metric"] else "")
+        f"{label.upper()} {row['reason']}"
+        + (f" ({entry['metric']} {row['metric']:.4f})" if row["metric"] else "")
         for label, row in rows.items()
         if label != "native" and not row["passed"]
     ]
@@ -59,7 +60,11 @@ def _row(row: Mapping[str, Any], chosen: str) -> str:
     if row["metric"] is None:
         return f"{mark} {row['label']:<8} {row['reason']}"
     notes = "reference" if row["label"] == "native" else row["reason"]
-    notes += f"; better on {row['better']}, worse on {row['worse']} images" if row["better"] or row["worse"] else ""
+    notes += (
+        f"; better on {row['better']}, worse on {row['worse']} images"
+        if row["better"] or row["worse"]
+        else ""
+    )
     notes += f"; {row['kernels']}" if row["kernels"] else ""
     return (
         f"{mark} {row['label']:<8} {row['metric']:>8.4f} {row['drop']:>+7.2f} {row['milliseconds']:>8.1f} "
@@ -93,7 +98,8 @@ def _shortest(path: Path) -> str:
 def smoke(report: Mapping[str, Any]) -> str:
     """What the smoke test found."""
     times = ", ".join(
-        f"{name} {item['p50_ms']:.0f} ms (max {item['max_ms']:.0f})" for name, item in report["latencies"].items()
+        f"{name} {item['p50_ms']:.0f} ms (max {item['max_ms']:.0f})"
+        for name, item in report["latencies"].items()
     )
     return (
         f"smoke: {len(report['goldens'])} images, each {report['rounds']} times over each protocol: all answers equal "

@@ -33,7 +33,9 @@ def _convert(context: Context) -> Made:
 
 def _report(context: Context, made: Made, as_json: bool) -> None:
     if as_json:
-        artifacts = {name: {"path": str(item.path), "key": item.key, "info": item.info} for name, item in made.items()}
+        artifacts = {
+            name: {"path": str(item.path), "key": item.key, "info": item.info} for name, item in made.items()
+        }
         show.as_json({"ran": context.console.ran, "artifacts": artifacts})
         return
     if not context.console.ran:
@@ -42,8 +44,12 @@ def _report(context: Context, made: Made, as_json: bool) -> None:
         click.echo(f"{name:<8} {item.path}")
 
 
-def _command(name: str, text: str, make: Callable[[Context], Made], with_ports: bool = False) -> click.Command:
-    def run(as_json: bool, host: Optional[str] = None, http_port: int = 0, grpc_port: int = 0, **options: Any) -> None:
+def _command(
+    name: str, text: str, make: Callable[[Context], Made], with_ports: bool = False
+) -> click.Command:
+    def run(
+        as_json: bool, host: Optional[str] = None, http_port: int = 0, grpc_port: int = 0, **options: Any
+    ) -> None:
         del host, http_port, grpc_port
         context = context_of(as_json=as_json, **options)
         _report(context, make(context), as_json)
@@ -54,7 +60,9 @@ def _command(name: str, text: str, make: Callable[[Context], Made], with_ports: 
 
 export_command = _command("export", "Write the FP32 model of each step and its signature.", _each(export.run))
 calibrate_command = _command(
-    "calibrate", "Freeze the calibration set, preprocessed to the shapes that are served.", _wanting_int8(calibrate.run)
+    "calibrate",
+    "Freeze the calibration set, preprocessed to the shapes that are served.",
+    _wanting_int8(calibrate.run),
 )
 quantize_command = _command(
     "quantize", "Make the INT8 models, by post-training quantization.", _wanting_int8(quantize.run)

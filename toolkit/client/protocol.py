@@ -22,12 +22,13 @@ IMAGE_KEY = "image"
 RESULT_KEY = "result"
 METHOD_NAME = "prediction"
 
-# `err_no` of a Response. NO_SERVICE is Paddle Serving's own (pipeline/error_catch.py), the others are ours.
+# `err_no` of a Response. NO_SERVICE is Paddle Serving's own (pipeline/error_catch.py); the others are ours, from the
+# range that it leaves to products, 51 to 99.
 OK = 0
 NO_SERVICE = 3002
-BAD_REQUEST = 4000
-TOO_LARGE = 4130
-INTERNAL = 5000
+BAD_REQUEST = 51
+TOO_LARGE = 52
+INTERNAL = 53
 
 _STATUS = {OK: 200, NO_SERVICE: 404, BAD_REQUEST: 400, TOO_LARGE: 413}
 

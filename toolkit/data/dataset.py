@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Tuple
 
 from toolkit.data import labels
 from toolkit.data.labels import Sample
@@ -20,8 +19,8 @@ class Dataset:
     """Samples to calibrate with and samples to judge by."""
 
     directory: Path
-    calibration: Tuple[Sample, ...]
-    validation: Tuple[Sample, ...]
+    calibration: tuple[Sample, ...]
+    validation: tuple[Sample, ...]
 
     def digest(self) -> str:
         """SHA-256 over the labels and every image, in hex."""
@@ -56,7 +55,7 @@ def load(directory: Path) -> Dataset:
 
 def _check_disjoint(dataset: Dataset) -> None:
     """Compare by content, so that a copy under another name is found too."""
-    calibration: Dict[str, Sample] = {_image_digest(sample.image): sample for sample in dataset.calibration}
+    calibration: dict[str, Sample] = {_image_digest(sample.image): sample for sample in dataset.calibration}
     for sample in dataset.validation:
         twin = calibration.get(_image_digest(sample.image))
         if twin is not None:

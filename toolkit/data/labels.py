@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any
 
 from toolkit.errors import DataError
 
 # Both mean: there is text here that nobody could read, so judge nobody by it.
 ILLEGIBLE = ("###", "*")
 
-Quad = Tuple[Tuple[float, float], ...]
+Quad = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Sample:
 
     name: str
     image: Path
-    lines: Tuple[Line, ...]
+    lines: tuple[Line, ...]
 
 
-def read(path: Path) -> Tuple[Sample, ...]:
+def read(path: Path) -> tuple[Sample, ...]:
     """The samples of the label file `path`; image paths are relative to its directory.
 
     Raises:
@@ -60,9 +60,12 @@ def read(path: Path) -> Tuple[Sample, ...]:
     return tuple(_sample(path, number, row) for number, row in rows)
 
 
-def write(path: Path, samples: "List[Tuple[str, List[Line]]]") -> None:
+def write(path: Path, samples: list[tuple[str, list[Line]]]) -> None:
     """Write (image path, lines) pairs as a label file."""
-    rows = (f"{name}\t{json.dumps([_encode(line) for line in lines], ensure_ascii=False)}" for name, lines in samples)
+    rows = (
+        f"{name}\t{json.dumps([_encode(line) for line in lines], ensure_ascii=False)}"
+        for name, lines in samples
+    )
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
@@ -74,7 +77,9 @@ def _sample(path: Path, number: int, row: str) -> Sample:
     where = f"{path}:{number}"
     name, tab, label = row.partition("\t")
     if not tab:
-        raise DataError("the line has no tab between image and label", where=where, remedy="see docs: DATA format")
+        raise DataError(
+            "the line has no tab between image and label", where=where, remedy="see docs: DATA format"
+        )
     image = path.parent / name
     if not image.is_file():
         raise DataError(f"the image {name} does not exist", where=where)

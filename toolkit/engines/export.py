@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Optional
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def from_directory(
     inputs: Mapping[str, Sequence[int]],
     outputs: Sequence[str],
     progress: Progress,
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     """Copy the inference model in `directory` to `target`, checked and probed.
 
     Args:
@@ -52,7 +53,7 @@ def from_layer(
     inputs: Mapping[str, Sequence[int]],
     outputs: Sequence[str],
     progress: Progress,
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     """Export the `paddle.nn.Layer` that `layer` (`module:callable`) makes, through `paddle.jit.save`.
 
     Args:
@@ -111,7 +112,7 @@ def _check(source: ModelFiles) -> None:
     program.check_weights(program.read(source.model), source)
 
 
-def _finish(target: Path, inputs: Mapping[str, Sequence[int]], outputs: Sequence[str]) -> Dict[str, Any]:
+def _finish(target: Path, inputs: Mapping[str, Sequence[int]], outputs: Sequence[str]) -> dict[str, Any]:
     """Record the signature, run the probe, and say what was exported."""
     place = model.files_in(target)
     signature = name_tensors(target, list(inputs), outputs)
@@ -129,7 +130,7 @@ def name_tensors(target: Path, inputs: Sequence[str], outputs: Sequence[str]) ->
     return signature
 
 
-def probe(target: Path, signature: Signature, inputs: Mapping[str, Sequence[int]]) -> Dict[str, List[int]]:
+def probe(target: Path, signature: Signature, inputs: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
     """Run one inference on constant noise and return the shapes of the outputs.
 
     Raises:

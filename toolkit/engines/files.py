@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Optional
 
 from toolkit.errors import ModelError
 
@@ -93,7 +93,7 @@ def _weights(program: Path) -> Path:
     return program.with_suffix(".pdiparams")
 
 
-def _first_file(candidates: Tuple[Path, ...]) -> Path:
+def _first_file(candidates: tuple[Path, ...]) -> Path:
     return next((path for path in candidates if path.is_file()), candidates[0])
 
 

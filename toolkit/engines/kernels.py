@@ -11,10 +11,11 @@ import os
 import re
 import tempfile
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping
+from typing import Any
 
 from toolkit.child import Progress
 from toolkit.engines import export, model, signature
@@ -36,7 +37,9 @@ class Primitive:
     milliseconds: float
 
 
-def prove(model_dir: str, options: Mapping[str, Any], shapes: Mapping[str, Any], progress: Progress) -> Dict[str, Any]:
+def prove(
+    model_dir: str, options: Mapping[str, Any], shapes: Mapping[str, Any], progress: Progress
+) -> dict[str, Any]:
     """Run one warm inference and count its primitives; must run with `VERBOSE_ENVIRONMENT`.
 
     Args:
@@ -65,7 +68,7 @@ def prove(model_dir: str, options: Mapping[str, Any], shapes: Mapping[str, Any],
     return {"primitives": counts}
 
 
-def parse(lines: List[str]) -> List[Primitive]:
+def parse(lines: list[str]) -> list[Primitive]:
     """The executed primitives in oneDNN's verbose output."""
     return [primitive for primitive in map(_parse_line, lines) if primitive is not None]
 
@@ -84,10 +87,10 @@ def _type_name(onednn: str) -> str:
     return {"u8": "int8", "s8": "int8", "bf16": "bf16", "f32": "fp32"}.get(onednn, onednn)
 
 
-def count(primitives: List[Primitive]) -> Dict[str, Dict[str, int]]:
+def count(primitives: list[Primitive]) -> dict[str, dict[str, int]]:
     """Heavy primitives by kind and data type."""
     found = Counter((item.kind, item.source) for item in primitives if item.kind in _HEAVY)
-    counts: Dict[str, Dict[str, int]] = {}
+    counts: dict[str, dict[str, int]] = {}
     for (kind, source), number in sorted(found.items()):
         counts.setdefault(kind, {})[source] = number
     return counts
@@ -104,10 +107,10 @@ def describe(counts: Mapping[str, Mapping[str, int]], precision: str) -> str:
 
 
 @contextmanager
-def _captured_output() -> Iterator[List[str]]:
+def _captured_output() -> Iterator[list[str]]:
     """Lines that C code prints to standard output meanwhile."""
     libc = ctypes.CDLL(None)
-    lines: List[str] = []
+    lines: list[str] = []
     with tempfile.TemporaryFile() as file:
         libc.fflush(None)
         saved = os.dup(1)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any
 
 PRECISIONS = ("fp32", "bf16", "int8")
 BACKENDS = ("native", "onednn")
@@ -29,7 +30,7 @@ class PredictorOptions:
     backend: str = "native"
     threads: int = 1
     cache_capacity: int = 64
-    op_set: Tuple[str, ...] = ()
+    op_set: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -51,15 +52,15 @@ class PredictorOptions:
         """SHA-256 of the options, in hex: equal digests run a model in the same way."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
-    def with_threads(self, threads: int) -> "PredictorOptions":
+    def with_threads(self, threads: int) -> PredictorOptions:
         """The same options with another number of threads."""
         return replace(self, threads=threads)
 
-    def to_json(self) -> Dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """The options as a JSON object."""
         return {**asdict(self), "op_set": list(self.op_set)}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "PredictorOptions":
+    def from_json(cls, data: Mapping[str, Any]) -> PredictorOptions:
         """The options that `to_json` wrote."""
         return cls(**{**data, "op_set": tuple(data["op_set"])})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from toolkit.engines.options import PredictorOptions
 from toolkit.errors import ModelError
 
 Feed = Mapping[str, "np.ndarray[Any, Any]"]
-Fetch = Dict[str, "np.ndarray[Any, Any]"]
+Fetch = dict[str, "np.ndarray[Any, Any]"]
 
 
 class Predictor:
@@ -19,8 +20,8 @@ class Predictor:
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
-        self.inputs: List[str] = list(handle.get_input_names())
-        self.outputs: List[str] = list(handle.get_output_names())
+        self.inputs: list[str] = list(handle.get_input_names())
+        self.outputs: list[str] = list(handle.get_output_names())
 
     def __call__(self, feed: Feed) -> Fetch:
         """Run one inference.

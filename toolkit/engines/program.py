@@ -8,8 +8,9 @@ itself may crash, or load them in silence.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, List, Mapping, Tuple
+from typing import IO, Any
 
 from toolkit.engines.files import ModelFiles
 from toolkit.engines.signature import Signature, Tensor
@@ -115,12 +116,14 @@ def check_weights(program: Any, files: ModelFiles) -> None:
         for name, shape in wanted:
             found = _next_shape(file, name, files)
             if found != shape:
-                raise _misfit(files, f"{name} is {list(shape)} in the program and {list(found)} in the weights")
+                raise _misfit(
+                    files, f"{name} is {list(shape)} in the program and {list(found)} in the weights"
+                )
         if file.read(1):
             raise _misfit(files, f"the weights hold more than the {len(wanted)} parameters of the program")
 
 
-def _parameters(program: Any) -> List[Tuple[str, Tuple[int, ...]]]:
+def _parameters(program: Any) -> list[tuple[str, tuple[int, ...]]]:
     variables = [
         variable
         for variable in program.list_vars()
@@ -129,7 +132,7 @@ def _parameters(program: Any) -> List[Tuple[str, Tuple[int, ...]]]:
     return [(item.name, tuple(item.shape)) for item in sorted(variables, key=lambda item: item.name)]
 
 
-def _next_shape(file: IO[bytes], name: str, files: ModelFiles) -> Tuple[int, ...]:
+def _next_shape(file: IO[bytes], name: str, files: ModelFiles) -> tuple[int, ...]:
     """Read one tensor of the format that Paddle's SerializeToStream writes (lod_tensor.cc), and skip its data."""
     from paddle.base.proto import framework_pb2
 
@@ -163,7 +166,7 @@ def _skip(file: IO[bytes], size: int) -> None:
     _exactly(file, 1)
 
 
-def _elements(shape: Tuple[int, ...]) -> int:
+def _elements(shape: tuple[int, ...]) -> int:
     count = 1
     for side in shape:
         count *= side

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def quantize(
     ops: Sequence[str],
     skip: Sequence[str],
     progress: Progress,
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     """Quantize the model in `source` to INT8 and write it to `target`.
 
     Args:
@@ -41,7 +42,9 @@ def quantize(
         The size in bytes, and the number of quantized operators by type.
     """
     place = model.files_in(Path(target))
-    _run_paddleslim(Path(source), feeds, place.model.parent, progress, algorithm, hist_percent, weights, ops, skip)
+    _run_paddleslim(
+        Path(source), feeds, place.model.parent, progress, algorithm, hist_percent, weights, ops, skip
+    )
     quantized = program.read(place.model)
     counts = _quantized_ops(quantized)
     if not counts:
@@ -103,7 +106,7 @@ def _loader(source: Path, feeds: Sequence[str], tick: Any) -> Any:
     class Batches(paddle.io.IterableDataset):  # type: ignore[misc]
         done = 0
 
-        def __iter__(self) -> Iterator[Tuple[Any, ...]]:
+        def __iter__(self) -> Iterator[tuple[Any, ...]]:
             for path in feeds:
                 with np.load(path, allow_pickle=False) as arrays:
                     yield tuple(arrays[tensor.name] for tensor in known.inputs)
@@ -114,18 +117,21 @@ def _loader(source: Path, feeds: Sequence[str], tick: Any) -> Any:
     with paddle.static.program_guard(main):
         variables = [paddle.static.data(item.name, list(item.shape), item.dtype) for item in known.inputs]
     return paddle.io.DataLoader(
-        Batches(), feed_list=variables, places=[paddle.CPUPlace()], batch_size=None, num_workers=0, return_list=False
+        Batches(),
+        feed_list=variables,
+        places=[paddle.CPUPlace()],
+        batch_size=None,
+        num_workers=0,
+        return_list=False,
     )
 
 
-def _quantized_ops(quantized: Any) -> Dict[str, int]:
+def _quantized_ops(quantized: Any) -> dict[str, int]:
     """Operators that read at least one dequantized tensor, by type."""
     block = quantized.global_block()
     dequantized = {name for op in block.ops if op.type == "dequantize_linear" for name in op.output("Y")}
-    counts: Dict[str, int] = {}
+    counts: dict[str, int] = {}
     for op in block.ops:
         if op.type != "dequantize_linear" and dequantized & set(op.input_arg_names):
             counts[op.type] = counts.get(op.type, 0) + 1
     return counts
-
-

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Dict, Mapping, Sequence, Tuple
+from typing import Any
 
 from toolkit.errors import ModelError
 
@@ -23,17 +24,17 @@ class Tensor:
 
     name: str
     dtype: str
-    shape: Tuple[int, ...]
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Signature:
     """Inputs and outputs in the program's order."""
 
-    inputs: Tuple[Tensor, ...]
-    outputs: Tuple[Tensor, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
 
-    def renaming(self, inputs: Sequence[str], outputs: Sequence[str]) -> Dict[str, str]:
+    def renaming(self, inputs: Sequence[str], outputs: Sequence[str]) -> dict[str, str]:
         """From each tensor's name to the one that the pipeline gives it.
 
         Raises:
@@ -42,16 +43,16 @@ class Signature:
         return {**_pairs("inputs", self.inputs, inputs), **_pairs("outputs", self.outputs, outputs)}
 
     @property
-    def names(self) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
+    def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The names of the inputs and of the outputs."""
         return tuple(item.name for item in self.inputs), tuple(item.name for item in self.outputs)
 
-    def to_json(self) -> Dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """The signature as a JSON object."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Signature":
+    def from_json(cls, data: Mapping[str, Any]) -> Signature:
         """The signature that `to_json` wrote."""
         return cls(_tensors(data["inputs"]), _tensors(data["outputs"]))
 
@@ -65,11 +66,11 @@ def read(directory: Path) -> Signature:
     return Signature.from_json(json.loads((directory / SIGNATURE_FILE).read_text(encoding="utf-8")))
 
 
-def _tensors(data: Sequence[Mapping[str, Any]]) -> Tuple[Tensor, ...]:
+def _tensors(data: Sequence[Mapping[str, Any]]) -> tuple[Tensor, ...]:
     return tuple(Tensor(item["name"], item["dtype"], tuple(item["shape"])) for item in data)
 
 
-def _pairs(kind: str, tensors: Sequence[Tensor], names: Sequence[str]) -> Dict[str, str]:
+def _pairs(kind: str, tensors: Sequence[Tensor], names: Sequence[str]) -> dict[str, str]:
     if len(tensors) != len(names):
         has = ", ".join(f"{item.name} {item.dtype}{list(item.shape)}" for item in tensors)
         raise ModelError(

@@ -79,7 +79,13 @@ def judge(reference: Candidate, candidate: Candidate, metric: str, max_drop: flo
 
 
 def _reason(drop: float, max_drop: float, passed: bool) -> str:
-    change = f"loses {drop:.2f} points" if drop > 0 else f"gains {-drop:.2f} points" if drop < 0 else "loses nothing"
+    change = (
+        f"loses {drop:.2f} points"
+        if drop > 0
+        else f"gains {-drop:.2f} points"
+        if drop < 0
+        else "loses nothing"
+    )
     return f"{change}, limit {max_drop:g}" if passed else f"{change}, must be under {max_drop:g}"
 
 

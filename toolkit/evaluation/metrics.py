@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Iterable, List, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ class Counts:
     predicted: int
     truth: int
 
-    def __add__(self, other: "Counts") -> "Counts":
+    def __add__(self, other: Counts) -> Counts:
         return Counts(
             self.matched + other.matched, self.predicted + other.predicted, self.truth + other.truth
         )
@@ -51,14 +52,14 @@ def normalise(text: str) -> str:
     return "".join(unicodedata.normalize("NFKC", text).split()).casefold()
 
 
-def rectangles(boxes: Boxes) -> "np.ndarray[Any, np.dtype[np.float64]]":
+def rectangles(boxes: Boxes) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Axis-aligned rectangles around `boxes`: (n, 4), left, top, right, bottom, in pixels."""
     if not len(boxes):
         return np.zeros((0, 4))
     return np.array([[*np.min(box, axis=0), *np.max(box, axis=0)] for box in boxes], dtype=float)
 
 
-def overlaps(first: Boxes, second: Boxes) -> "np.ndarray[Any, np.dtype[np.float64]]":
+def overlaps(first: Boxes, second: Boxes) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Intersection over union of the rectangles around `first` (n) and `second` (m): (n, m)."""
     a, b = rectangles(first)[:, None], rectangles(second)[None]
     sides = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)
@@ -67,14 +68,14 @@ def overlaps(first: Boxes, second: Boxes) -> "np.ndarray[Any, np.dtype[np.float6
     return np.asarray(shared / np.maximum(areas - shared, 1e-9))
 
 
-def match(truth: Boxes, found: Boxes, threshold: float = 0.5) -> List[Tuple[int, int]]:
+def match(truth: Boxes, found: Boxes, threshold: float = 0.5) -> list[tuple[int, int]]:
     """Pairs (index in `truth`, index in `found`) that overlap by at least `threshold`.
 
     Greedy by falling overlap; each box is used once.
     """
     table = overlaps(truth, found)
-    pairs: List[Tuple[int, int]] = []
-    taken: Tuple[set[int], set[int]] = (set(), set())
+    pairs: list[tuple[int, int]] = []
+    taken: tuple[set[int], set[int]] = (set(), set())
     for flat in np.argsort(-table, axis=None, kind="stable"):
         row, column = divmod(int(flat), table.shape[1])
         if table[row, column] < threshold:

@@ -74,14 +74,20 @@ def _check_section(section: Any, keys: Mapping[str, type], path: str, where: str
             hint = f" (did you mean `{near[0]}`?)" if near else ""
             raise TemplateError(f"Paddle Serving does not read the key `{path}{key}`{hint}", where=where)
         if not isinstance(value, keys[key]) or (keys[key] is int and isinstance(value, bool)):
-            raise TemplateError(f"`{path}{key}` is {value!r}, must be of type {keys[key].__name__}", where=where)
+            raise TemplateError(
+                f"`{path}{key}` is {value!r}, must be of type {keys[key].__name__}", where=where
+            )
 
 
 def _check_op(op: Mapping[str, Any], name: str, where: str) -> None:
     if op.get("timeout", -1) > 0:
-        raise _unsafe(f"op.{name}.timeout", "every request with a list of feeds then fails; it must be -1", where)
+        raise _unsafe(
+            f"op.{name}.timeout", "every request with a list of feeds then fails; it must be -1", where
+        )
     if op.get("batch_size", 1) > 1 and op.get("auto_batching_timeout", -1) <= 0:
-        raise _unsafe(f"op.{name}.batch_size", "a lone request then waits for ever; set auto_batching_timeout", where)
+        raise _unsafe(
+            f"op.{name}.batch_size", "a lone request then waits for ever; set auto_batching_timeout", where
+        )
 
 
 def _unsafe(key: str, why: str, where: str) -> TemplateError:

@@ -37,7 +37,9 @@ _TYPES = {
 }
 
 
-def convert(source: str, target: str, shapes: Mapping[str, Sequence[int]], progress: Progress) -> dict[str, Any]:
+def convert(
+    source: str, target: str, shapes: Mapping[str, Sequence[int]], progress: Progress
+) -> dict[str, Any]:
     """Write `serving_server/` and `serving_client/` of the model in `source` below `target`, and verify them.
 
     Raises:
@@ -100,5 +102,7 @@ def _verify(source: Path, server: Path, known: Signature, shapes: Mapping[str, S
     after = loaded.predict(feed=dict(feed), fetch=[tensor.name for tensor in known.outputs], batch=True)
     difference = max(float(np.abs(before[name] - after[name]).max()) for name in before)
     if not difference <= 1e-3:
-        raise ModelError(f"the converted model gives other outputs: they differ by up to {difference}", where=str(server))
+        raise ModelError(
+            f"the converted model gives other outputs: they differ by up to {difference}", where=str(server)
+        )
     return difference

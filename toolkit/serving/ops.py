@@ -81,7 +81,9 @@ class ModelOp(Op):  # type: ignore[misc]
         """One inference."""
         return self._infer(feed_batch[0]), 0, ""
 
-    def postprocess(self, input_data: Mapping[str, Payload], fetch_data: Any, data_id: int = 0, log_id: int = 0) -> Any:
+    def postprocess(
+        self, input_data: Mapping[str, Payload], fetch_data: Any, data_id: int = 0, log_id: int = 0
+    ) -> Any:
         """The payload for the next step."""
         (payload,) = input_data.values()
         return self._step.postprocess(payload, list(fetch_data)), None, ""

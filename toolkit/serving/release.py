@@ -1,10 +1,10 @@
 """A rendered release: all that a service needs, in one directory that can be moved.
 
-    config.yml           Paddle Serving's own configuration
-    release.yml          models, options, steps and limits, as this module reads them
-    models/<name>/       serving_server/ and serving_client/
-    pipeline/            the pipeline's own code
-    golden/              images and the answers that they must get
+config.yml           Paddle Serving's own configuration
+release.yml          models, options, steps and limits, as this module reads them
+models/<name>/       serving_server/ and serving_client/
+pipeline/            the pipeline's own code
+golden/              images and the answers that they must get
 """
 
 from __future__ import annotations

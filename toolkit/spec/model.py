@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Annotated, Any, Optional
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
-from typing_extensions import Annotated, Literal
+from typing_extensions import Literal
 
 Reference = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -27,26 +27,35 @@ class TensorSpec(Section):
     """An input of a layer that is exported."""
 
     name: str = Field(description="name of the input in the exported program")
-    shape: List[int] = Field(description="-1 for a dynamic dimension")
+    shape: list[int] = Field(description="-1 for a dynamic dimension")
     dtype: str = Field(default="float32", description="numpy's name of the element type")
 
 
 class SourceSpec(Section):
     """Where a model comes from: exactly one of `package`, `directory` and `layer`."""
 
-    package: Optional[str] = Field(default=None, description="an installed Python package that ships the model")
+    package: Optional[str] = Field(
+        default=None, description="an installed Python package that ships the model"
+    )
     directory: Optional[str] = Field(
-        default=None, description="an inference model directory, or a folder within `package`; relative to the spec"
+        default=None,
+        description="an inference model directory, or a folder within `package`; relative to the spec",
     )
     model: Optional[str] = Field(default=None, description="name of the program file, when there are several")
-    params: Optional[str] = Field(default=None, description="name of the weights file, when it has another stem")
-    layer: Optional[Reference] = Field(default=None, description="`module:callable` that makes a paddle.nn.Layer")
-    arguments: Dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the callable")
-    weights: Optional[str] = Field(default=None, description="a .pdparams file for the layer; none: random weights")
-    inputs: List[TensorSpec] = Field(default_factory=list, description="the inputs of the layer")
+    params: Optional[str] = Field(
+        default=None, description="name of the weights file, when it has another stem"
+    )
+    layer: Optional[Reference] = Field(
+        default=None, description="`module:callable` that makes a paddle.nn.Layer"
+    )
+    arguments: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the callable")
+    weights: Optional[str] = Field(
+        default=None, description="a .pdparams file for the layer; none: random weights"
+    )
+    inputs: list[TensorSpec] = Field(default_factory=list, description="the inputs of the layer")
 
     @model_validator(mode="after")
-    def _one_kind(self) -> "SourceSpec":
+    def _one_kind(self) -> SourceSpec:
         if self.layer is None and self.directory is None:
             raise ValueError("a source needs `directory`, `package` with `directory`, or `layer`")
         if self.layer is not None and (self.directory or self.package):
@@ -62,18 +71,21 @@ class QuantizeSpec(Section):
     algorithm: Literal["abs_max", "hist", "KL", "mse", "avg"] = Field(
         default="hist", description="how PaddleSlim finds the range of an activation"
     )
-    hist_percent: float = Field(default=0.9999, gt=0, le=1, description="share of values within the range, for `hist`")
-    weights: Literal["channel_wise_abs_max", "abs_max"] = Field(
-        default="channel_wise_abs_max", description="one scale for each output channel, or one for each tensor"
+    hist_percent: float = Field(
+        default=0.9999, gt=0, le=1, description="share of values within the range, for `hist`"
     )
-    ops: Tuple[str, ...] = Field(
+    weights: Literal["channel_wise_abs_max", "abs_max"] = Field(
+        default="channel_wise_abs_max",
+        description="one scale for each output channel, or one for each tensor",
+    )
+    ops: tuple[str, ...] = Field(
         default=("conv2d", "depthwise_conv2d"), description="operators that PaddleSlim quantizes"
     )
-    kernels: Tuple[str, ...] = Field(
+    kernels: tuple[str, ...] = Field(
         default=CONVOLUTIONS,
         description="operators that oneDNN may run in INT8; its own default also takes uncalibrated ones",
     )
-    skip: Tuple[str, ...] = Field(default=(), description="tensors whose readers stay in float")
+    skip: tuple[str, ...] = Field(default=(), description="tensors whose readers stay in float")
     samples: int = Field(default=16, ge=1, description="calibration batches; more are slower")
 
 
@@ -81,16 +93,16 @@ class ModelSpec(Section):
     """One model of the pipeline."""
 
     source: SourceSpec
-    inputs: Dict[Name, Tuple[Dimension, ...]] = Field(
+    inputs: dict[Name, tuple[Dimension, ...]] = Field(
         description="alias of each input, in the program's order, and the shape of the probe inference"
     )
-    outputs: Tuple[Name, ...] = Field(description="alias of each output, in the program's order")
+    outputs: tuple[Name, ...] = Field(description="alias of each output, in the program's order")
     step: Reference = Field(description="class with the pre- and postprocessing, in the pipeline's folder")
-    options: Dict[str, Any] = Field(default_factory=dict, description="handed to the step")
+    options: dict[str, Any] = Field(default_factory=dict, description="handed to the step")
     judge: Reference = Field(description="class that measures the model by labels, in the pipeline's folder")
     metric: Literal["hmean", "recall", "precision"] = Field(description="the figure that the gate compares")
     quantize: QuantizeSpec = Field(default_factory=QuantizeSpec)
-    candidates: Optional[Tuple[Precision, ...]] = Field(
+    candidates: Optional[tuple[Precision, ...]] = Field(
         default=None, description="precisions to try, best first; default: the pipeline's"
     )
 
@@ -101,19 +113,32 @@ class ModelSpec(Section):
             raise ValueError("at least one is needed")
         return value
 
+    @model_validator(mode="after")
+    def _distinct_names(self) -> ModelSpec:
+        names = [*self.inputs, *self.outputs]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice!r} names two of the model's inputs and outputs")
+        return self
+
 
 class DataSpec(Section):
     """The pipeline's own dataset, used where the user gives none with DATA=."""
 
-    generator: Reference = Field(description="function (directory, options, progress) in the pipeline's folder")
-    options: Dict[str, Any] = Field(default_factory=dict, description="handed to the generator")
+    generator: Reference = Field(
+        description="function (directory, options, progress) in the pipeline's folder"
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="handed to the generator")
 
 
 class GateSpec(Section):
     """How much accuracy a candidate may lose."""
 
     max_drop: float = Field(
-        default=0.5, ge=0, le=100, description="points; a candidate that loses as much or more against FP32 is rejected"
+        default=0.5,
+        ge=0,
+        le=100,
+        description="points; a candidate that loses as much or more against FP32 is rejected",
     )
 
 
@@ -121,12 +146,16 @@ class ServingSpec(Section):
     """How the service runs, and what it refuses."""
 
     threads: int = Field(default=1, ge=1, description="threads of one inference")
-    cache_capacity: int = Field(default=128, ge=1, description="input shapes whose oneDNN primitives are kept")
+    cache_capacity: int = Field(
+        default=128, ge=1, description="input shapes whose oneDNN primitives are kept"
+    )
     workers: int = Field(default=4, ge=1, description="requests that a replica holds at a time")
     max_in_flight: int = Field(default=32, ge=1, description="requests in work at a time; more get 429")
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="largest request")
     deadline_seconds: float = Field(default=30.0, gt=0, description="longest time for a request")
-    start_seconds: float = Field(default=120.0, gt=0, description="longest time until the golden inference succeeded")
+    start_seconds: float = Field(
+        default=120.0, gt=0, description="longest time until the golden inference succeeded"
+    )
     grace_seconds: float = Field(default=10.0, ge=0, description="time to finish requests when stopping")
 
 
@@ -137,13 +166,14 @@ class PipelineSpec(Section):
     description: str = ""
     request: Reference = Field(description="function that turns a request's fields into the first payload")
     response: Reference = Field(description="function that turns the last payload into the answer")
-    models: Dict[Name, ModelSpec]
-    steps: Tuple[Name, ...] = Field(description="models in the order in which a request passes them")
+    models: dict[Name, ModelSpec]
+    steps: tuple[Name, ...] = Field(description="models in the order in which a request passes them")
     judge: Reference = Field(description="class that measures whole answers by labels")
-    judge_options: Dict[str, Any] = Field(default_factory=dict, description="handed to every judge")
+    judge_options: dict[str, Any] = Field(default_factory=dict, description="handed to every judge")
     data: DataSpec
-    candidates: Tuple[Precision, ...] = Field(
-        default=("int8", "bf16", "fp32"), description="precisions to try, best first; native FP32 is the last resort"
+    candidates: tuple[Precision, ...] = Field(
+        default=("int8", "bf16", "fp32"),
+        description="precisions to try, best first; native FP32 is the last resort",
     )
     golden: int = Field(default=4, ge=1, description="validation samples that verify the running service")
     gate: GateSpec = Field(default_factory=GateSpec)
@@ -152,7 +182,7 @@ class PipelineSpec(Section):
     _directory: Path = PrivateAttr(default=Path())
 
     @model_validator(mode="after")
-    def _known_steps(self) -> "PipelineSpec":
+    def _known_steps(self) -> PipelineSpec:
         for step in self.steps:
             if step not in self.models:
                 raise ValueError(f"steps: {step!r} is none of the models {', '.join(self.models)}")
@@ -167,17 +197,17 @@ class PipelineSpec(Section):
         """The pipeline's folder, which the spec was read from."""
         return self._directory
 
-    def placed_in(self, directory: Path) -> "PipelineSpec":
+    def placed_in(self, directory: Path) -> PipelineSpec:
         """The same spec, with `directory` as the pipeline's folder."""
         copy = self.model_copy()
         copy._directory = directory.resolve()
         return copy
 
     @property
-    def active(self) -> Dict[str, ModelSpec]:
+    def active(self) -> dict[str, ModelSpec]:
         """The models that requests pass, in their order."""
         return {name: self.models[name] for name in self.steps}
 
-    def candidates_of(self, model: str) -> Tuple[str, ...]:
+    def candidates_of(self, model: str) -> tuple[str, ...]:
         """The precisions to try for `model`, best first."""
         return self.models[model].candidates or self.candidates

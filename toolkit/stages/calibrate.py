@@ -80,7 +80,9 @@ def freeze(
         if len(shapes) >= limit:
             break
     if not shapes:
-        raise DataError("the calibration data yields no batch", where=data, remedy="give images with labelled lines")
+        raise DataError(
+            "the calibration data yields no batch", where=data, remedy="give images with labelled lines"
+        )
     return {"batches": len(shapes), "shapes": shapes}
 
 

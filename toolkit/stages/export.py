@@ -51,7 +51,9 @@ def _export(context: Context, name: str, target: Path, progress: Progress) -> Ma
     model = context.spec.models[name]
     function, arguments = _call(context, model)
     arguments.update(
-        target=str(target), inputs={key: list(shape) for key, shape in model.inputs.items()}, outputs=model.outputs
+        target=str(target),
+        inputs={key: list(shape) for key, shape in model.inputs.items()},
+        outputs=model.outputs,
     )
     return dict(child.call(function, arguments, log=context.logs / f"export-{name}.log", progress=progress))
 

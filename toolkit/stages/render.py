@@ -58,7 +58,9 @@ def _render(
     context: Context, outcome: Outcome, converted: Mapping[str, Artifact], target: Path
 ) -> Mapping[str, Any]:
     for name, artifact in converted.items():
-        shutil.copytree(artifact.path, target / MODELS_DIR / name, ignore=shutil.ignore_patterns("manifest.json"))
+        shutil.copytree(
+            artifact.path, target / MODELS_DIR / name, ignore=shutil.ignore_patterns("manifest.json")
+        )
     shutil.copytree(
         context.spec.directory, target / PIPELINE_DIR, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
     )
@@ -68,7 +70,10 @@ def _render(
 
 
 def _render_configs(context: Context, outcome: Outcome, target: Path) -> None:
-    variables = {"spec": context.spec, "steps": [_step(context, outcome, name) for name in context.spec.steps]}
+    variables: dict[str, Any] = {
+        "spec": context.spec,
+        "steps": [_step(context, outcome, name) for name in context.spec.steps],
+    }
     text, parsed = templates.render_yaml(_CONFIG_TEMPLATE, **variables)
     config.check(parsed, where=_CONFIG_TEMPLATE)
     (target / CONFIG_FILE).write_text(text, encoding="utf-8")

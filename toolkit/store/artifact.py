@@ -12,10 +12,11 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Mapping, Optional
+from typing import Any, Callable, Optional
 
 from filelock import FileLock
 
@@ -137,14 +138,18 @@ def _write_manifest(directory: Path, key: Key, info: Mapping[str, Any]) -> None:
     _sync(directory)
 
 
-def _entry(path: Path) -> Dict[str, Any]:
+def _entry(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": digest.of_file(path)}
 
 
 def _intact(directory: Path, manifest: Mapping[str, Any]) -> bool:
     for name, entry in manifest["files"].items():
         path = directory / name
-        if not path.is_file() or path.stat().st_size != entry["bytes"] or digest.of_file(path) != entry["sha256"]:
+        if (
+            not path.is_file()
+            or path.stat().st_size != entry["bytes"]
+            or digest.of_file(path) != entry["sha256"]
+        ):
             return False
     return True
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterable, Sequence
+from typing import Any
 
 _CHUNK = 1 << 20
 
@@ -27,21 +29,27 @@ def of_file(path: Path) -> str:
 
 def of_tree(directory: Path, pattern: str = "**/*") -> str:
     """SHA-256 over the relative names and contents of the files in `directory` that match `pattern`."""
-    return of_value({str(path.relative_to(directory)): of_file(path) for path in files_in(directory, pattern)})
+    return of_value(
+        {str(path.relative_to(directory)): of_file(path) for path in files_in(directory, pattern)}
+    )
 
 
 def files_in(directory: Path, pattern: str = "**/*") -> Sequence[Path]:
     """The files below `directory`, sorted, without Python's caches."""
-    return sorted(path for path in directory.glob(pattern) if path.is_file() and "__pycache__" not in path.parts)
-
-
-def of_code(*places: Path) -> str:
-    """SHA-256 over Python modules and packages, so that a change of code is a change of key."""
-    return of_value(
-        [of_tree(place, "**/*.py") if place.is_dir() else of_file(place) for place in places]
+    return sorted(
+        path for path in directory.glob(pattern) if path.is_file() and "__pycache__" not in path.parts
     )
 
 
-def of_packages(names: Iterable[str]) -> Dict[str, str]:
+@functools.cache
+def of_code(*places: Path) -> str:
+    """SHA-256 over Python modules and packages, so that a change of code is a change of key.
+
+    Asked once in a process: code that is edited while it runs is another version from the next run on.
+    """
+    return of_value([of_tree(place, "**/*.py") if place.is_dir() else of_file(place) for place in places])
+
+
+def of_packages(names: Iterable[str]) -> dict[str, str]:
     """The installed versions of the packages `names`."""
     return {name: importlib.metadata.version(name) for name in names}

@@ -44,7 +44,9 @@ def launch(home: Path, release_dir: Path, host: str, http_port: int, grpc_port: 
     return _wait_until_ready(home, started, run_dir, release.read(release_dir).limits)
 
 
-def switch(home: Path, release_dir: Path, host: str, http_port: int, grpc_port: int) -> tuple[State, Optional[State]]:
+def switch(
+    home: Path, release_dir: Path, host: str, http_port: int, grpc_port: int
+) -> tuple[State, Optional[State]]:
     """Have the service run the release, in the place of what runs now; if that fails, what ran before runs again.
 
     Returns:
@@ -147,7 +149,9 @@ def stop(home: Path) -> Optional[State]:
     grace = release.read(Path(current.release)).limits.grace_seconds
     process.stop_group(current.pid, 2 * grace + 5)
     if current.alive:
-        raise ServiceError(f"process {current.pid} cannot be ended", remedy="see whether it is in uninterruptible I/O")
+        raise ServiceError(
+            f"process {current.pid} cannot be ended", remedy="see whether it is in uninterruptible I/O"
+        )
     return current
 
 

@@ -45,7 +45,14 @@ class ReplicaProcess:
             ServiceError: it ended, or did not answer rightly in time; with the last lines of its log.
         """
         Path(SOCKET.partition(":")[2]).unlink(missing_ok=True)
-        argv = [sys.executable, "-m", "toolkit.serving.replica", str(self._directory), SOCKET, str(os.getpid())]
+        argv = [
+            sys.executable,
+            "-m",
+            "toolkit.serving.replica",
+            str(self._directory),
+            SOCKET,
+            str(os.getpid()),
+        ]
         with Path(LOG).open("ab") as log:
             self._process = process.start(
                 argv, env={"GLOG_minloglevel": "2", "PYTHONUNBUFFERED": "1"}, stdout=log, stderr=log
@@ -86,7 +93,9 @@ class ReplicaProcess:
         while True:
             await self._ended()
             self.ready = False
-            logger.error("the replica ended with exit code %s; it is started again in %g s", self._exit_code(), pause)
+            logger.error(
+                "the replica ended with exit code %s; it is started again in %g s", self._exit_code(), pause
+            )
             await asyncio.sleep(pause)
             started = time.monotonic()
             try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import sys
 from dataclasses import replace
@@ -38,7 +37,7 @@ def main(state_dir: str, release_dir: str, host: str, http_port: str, grpc_port:
         created=me.create_time(),
         name=plan.name,
         release=release_dir,
-        run_dir=os.getcwd(),
+        run_dir=str(Path.cwd()),
         host=host,
         http_port=int(http_port),
         grpc_port=int(grpc_port),
@@ -63,7 +62,9 @@ async def _serve(state_dir: Path, state: State, plan: release.Release) -> None:
     await gateway.start()
     try:
         if await _started(replica, stopping):
-            replace(state, status=READY, http_port=gateway.http_port, grpc_port=gateway.grpc_port).write(state_dir)
+            replace(state, status=READY, http_port=gateway.http_port, grpc_port=gateway.grpc_port).write(
+                state_dir
+            )
             logger.info("ready: HTTP on %s:%d, gRPC on %d", state.host, gateway.http_port, gateway.grpc_port)
             await _watch_until(stopping, replica)
     finally:

@@ -89,10 +89,10 @@ def write(directory: Path, seed: int, split: str, index: int) -> str:
 
 
 def encoded(drawn: Page, rng: np.random.Generator) -> tuple[str, bytes]:
-    """The image as a file, and its suffix: one in eight is PNG, the others JPEG of quality 18 to 95."""
+    """The image as a file, and its suffix: one in eight is PNG, the others JPEG of quality 25 to 95."""
     if rng.random() < 0.125:
         data = cv2.imencode(".png", drawn.image)[1]
         return "png", data.tobytes()
-    quality = int(95 - 77 * float(rng.random()) ** 1.5)
+    quality = int(95 - 70 * float(rng.random()) ** 1.5)
     data = cv2.imencode(".jpg", drawn.image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return "jpg", data.tobytes()

@@ -15,7 +15,7 @@ VISIBLE = 48
 """Coverage, 0 to 255, from which a pixel counts as ink when the box of a line is taken."""
 
 
-LEAST = np.float32(0.4)
+LEAST = np.float32(0.5)
 """The share of its ink a badly printed spot keeps: a decimal point must not vanish from under its label."""
 
 
