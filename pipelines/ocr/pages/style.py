@@ -20,7 +20,7 @@ PLAIN = (
     "lato",
     "source-sans",
     "dejavu",
-    "roboto-light",
+    "roboto-italic",
     "caladea",
     "dejavu-serif",
     "source-sans-semibold",
@@ -35,7 +35,7 @@ FANCY = (
     "caladea-italic",
     "dejavu-serif-italic",
     "dejavu-bold",
-    "roboto-italic",
+    "roboto-light",
     "source-sans-light",
 )
 HAN = ("noto-sans", "noto-serif", "noto-mono", "source-han-mono", "source-han-serif")
