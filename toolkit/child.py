@@ -60,7 +60,15 @@ def _run(
     request: Path, answer: Path, log: Path, progress: Optional[Progress], env: Optional[Mapping[str, str]]
 ) -> int:
     read_end, write_end = os.pipe()
-    argv = [sys.executable, "-m", "toolkit.child", str(request), str(answer), str(write_end)]
+    argv = [
+        sys.executable,
+        "-m",
+        "toolkit.child",
+        str(request),
+        str(answer),
+        str(write_end),
+        str(os.getpid()),
+    ]
     with log.open("ab") as output:
         child = process.start(
             argv,
@@ -117,8 +125,9 @@ def tail(log: Path, lines: int = _TAIL_LINES) -> str:
     return "\n".join("    " + line for line in text.splitlines()[-lines:])
 
 
-def main(request: str, answer: str, progress_fd: str) -> None:
+def main(request: str, answer: str, progress_fd: str, parent: str) -> None:
     """The child: run what the request names, write the answer whole or not at all."""
+    process.die_with(int(parent))
     order = json.loads(Path(request).read_text())
     module, _, name = order["function"].partition(":")
     with os.fdopen(int(progress_fd), "w", buffering=1) as pipe:

@@ -13,6 +13,9 @@ from tqdm import tqdm
 
 from toolkit.child import Progress
 
+# Seconds between two lines about the same work.
+_PAUSE = 20.0
+
 
 @dataclass
 class Console:
@@ -20,12 +23,15 @@ class Console:
 
     Attributes:
         quiet: print nothing.
+        verbose: also tell of stages that had nothing to do.
         ran: the stages that did work, in their order.
     """
 
     quiet: bool = False
     ran: list[str] = field(default_factory=list)
+    verbose: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _told: dict[str, float] = field(default_factory=dict)
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -53,6 +59,7 @@ class Console:
             with self._lock:
                 bar.total = total
                 bar.update(done - bar.n)
+            self._say_now_and_then(label, done, total)
 
         try:
             yield progress
@@ -60,9 +67,14 @@ class Console:
             bar.close()
         self.say(f"{label:<32} {time.monotonic() - started:6.1f} s")
 
+    def _say_now_and_then(self, label: str, done: int, total: int) -> None:
+        """Where no bar is shown, in the log of CI say, a line now and then tells that work goes on."""
+        now = time.monotonic()
+        if not sys.stderr.isatty() and now - self._told.setdefault(label, now) >= _PAUSE:
+            self._told[label] = now
+            self.say(f"{label:<32} {done} of {total}")
+
     def unchanged(self, stage: str, name: str) -> None:
         """Note that a stage had nothing to do."""
         if not self.quiet and self.verbose:
             self.say(f"  {stage:<10} {name:<19} unchanged")
-
-    verbose: bool = False

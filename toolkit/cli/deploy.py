@@ -79,7 +79,7 @@ def _switch(context: Context, path: Path, endpoint: Endpoint) -> tuple[State, Sm
         raise SmokeError(f"{error.message}\n  {told}", where=error.where, remedy=error.remedy) from error
 
 
-def ask(state: State, rounds: int = 3) -> SmokeReport:
+def ask(state: State, rounds: int = 1) -> SmokeReport:
     """Ask the running service for the golden images of its release.
 
     Raises:

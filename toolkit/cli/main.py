@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import tempfile
 import traceback
@@ -11,7 +12,7 @@ from typing import Optional
 
 import click
 
-from toolkit import __version__
+from toolkit import __version__, process
 from toolkit.cli import project, service, stages
 from toolkit.cli.deploy import deploy
 from toolkit.cli.doctor import doctor
@@ -53,6 +54,8 @@ for _command in (
 def main(argv: Optional[list[str]] = None) -> None:
     """Run a command and exit with its code: 0, that of the error, 130 after Ctrl-C, 70 for a bug."""
     arguments = sys.argv[1:] if argv is None else argv
+    # What a service manager or CI sends is an interruption like Ctrl-C: children are ended, nothing half is kept.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(program.main(arguments, prog_name="toolkit", standalone_mode=False) or 0)
     except ToolkitError as error:
@@ -62,6 +65,7 @@ def main(argv: Optional[list[str]] = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
+        process.stop_started(grace=1)
         click.echo("interrupted; what was finished is kept", err=True)
         sys.exit(_INTERRUPTED)
     except Exception as error:

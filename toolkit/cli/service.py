@@ -39,7 +39,7 @@ def launch(as_json: bool, host: str, http_port: int, grpc_port: int, **options: 
 @click.command("smoke")
 @model_options
 @click.option(
-    "--rounds", type=click.IntRange(1), default=5, show_default=True, help="Times that each image is asked."
+    "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Times that each image is asked."
 )
 def smoke(model: str, build: Path, verbose: bool, as_json: bool, rounds: int) -> None:
     """Ask the running service over every protocol; its answers must be those of the evaluation."""

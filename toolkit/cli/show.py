@@ -65,7 +65,7 @@ def _row(row: Mapping[str, Any], chosen: str) -> str:
         if row["better"] or row["worse"]
         else ""
     )
-    notes += f"; {row['kernels']}" if row["kernels"] else ""
+    notes += f"; {row['kernels']}" if row["label"] in ("int8", "bf16") else ""
     return (
         f"{mark} {row['label']:<8} {row['metric']:>8.4f} {row['drop']:>+7.2f} {row['milliseconds']:>8.1f} "
         f"{row['ratio']:>5.1f}x {row['bytes'] / 1e6:>6.1f}  {notes}"

@@ -1,6 +1,6 @@
 """A replica: one paddle_serving_server pipeline with thread ops in a process of its own, on a unix socket.
 
-    python -m toolkit.serving.replica RELEASE_DIR SOCKET
+    python -m toolkit.serving.replica RELEASE_DIR SOCKET PARENT_PID
 
 Runs in the directory that it is started in, where Paddle Serving writes its logs. Ends on SIGTERM, and with the
 process that started it, however that one ends.
@@ -8,7 +8,6 @@ process that started it, however that one ends.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -18,15 +17,16 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
+from toolkit import process
+
 logger = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1
 _MESSAGE_BYTES = 256 * 1024 * 1024
 
 
 def main(release_dir: str, socket: str, parent: str) -> None:
     """Serve until told to stop."""
-    _die_with(int(parent))
+    process.die_with(int(parent))
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -38,13 +38,6 @@ def main(release_dir: str, socket: str, parent: str) -> None:
     # Paddle's and Paddle Serving's threads do not end by themselves.
     logging.shutdown()
     os._exit(0)
-
-
-def _die_with(parent: int) -> None:
-    """Have the kernel end this process when its parent ends, so that no orphan keeps serving (prctl(2))."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _start(directory: Path, socket: str) -> tuple[Any, float]:

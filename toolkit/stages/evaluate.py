@@ -27,7 +27,7 @@ RESULT_FILE = "evaluation.json"
 GOLDEN_FILE = "golden.json"
 
 _CODE = (PACKAGE / "evaluation", Path(__file__))
-_LATENCY_SAMPLES, _LATENCY_ROUNDS = 3, 3
+_LATENCY_SAMPLES, _LATENCY_ROUNDS = 2, 3
 
 
 @dataclass(frozen=True)

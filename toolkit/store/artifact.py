@@ -69,7 +69,7 @@ class Store:
             manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        if not _intact(path, manifest):
+        if not _intact(path, manifest, key):
             logger.warning("%s has been changed since it was built; it is built again", path)
             return None
         return Artifact(path, key.digest, manifest["info"])
@@ -142,16 +142,19 @@ def _entry(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": digest.of_file(path)}
 
 
-def _intact(directory: Path, manifest: Mapping[str, Any]) -> bool:
-    for name, entry in manifest["files"].items():
-        path = directory / name
-        if (
-            not path.is_file()
-            or path.stat().st_size != entry["bytes"]
-            or digest.of_file(path) != entry["sha256"]
-        ):
-            return False
-    return True
+def _intact(directory: Path, manifest: Any, key: Key) -> bool:
+    """Whether the manifest is that of `key`, and the files are those of the manifest, none more and none less."""
+    if not isinstance(manifest, dict) or manifest.get("key") != key.digest:
+        return False
+    found = {str(path.relative_to(directory)): path for path in digest.files_in(directory)}
+    found.pop(MANIFEST, None)
+    if set(found) != set(manifest["files"]):
+        return False
+    return all(_is(path, manifest["files"][name]) for name, path in found.items())
+
+
+def _is(path: Path, entry: Mapping[str, Any]) -> bool:
+    return bool(path.stat().st_size == entry["bytes"] and digest.of_file(path) == entry["sha256"])
 
 
 def _sync(path: Path) -> None:

@@ -118,6 +118,7 @@ def _wait_until_ready(
             current = states.read(home)
             mine = current if current is not None and current.pid == started.pid else None
             if mine is not None and mine.status == READY:
+                process.leave_running(started)
                 return mine
             if started.poll() is not None:
                 raise _failed(mine, started.returncode, run_dir)
