@@ -36,6 +36,7 @@ def check_replica(target: str, name: str = "ocr", timeout: float = 10.0) -> None
             return inference(request, timeout=timeout, wait_for_ready=True)
 
         _check_answers(ask, name)
+        _check_text_tensor(ask, name)
         _check_refusals(ask, name)
         # An error leaves nothing behind that the next request would meet.
         _check_answers(ask, name)
@@ -52,8 +53,15 @@ def _check_answers(ask: Any, name: str) -> None:
         assert set(prediction.raw) == {"lines", "width", "height"}, prediction.raw
 
 
-def _check_refusals(ask: Any, name: str) -> None:
+def _check_text_tensor(ask: Any, name: str) -> None:
+    """Stock clients can pack a text as a tensor of type 12."""
     tensor = protocol.Tensor(name="image", str_data=[_IMAGE], elem_type=12)
+    assert ask(name=name, tensors=[tensor]).err_no == 0
+
+
+def _check_refusals(ask: Any, name: str) -> None:
+    # Type 13 is what Paddle Serving's own request op unpickles.
+    pickled = protocol.Tensor(name="image", byte_data=b"\x93NUMPY", elem_type=13)
     huge = base64.b64encode(png(20_000, 20_000)).decode()
     refused: dict[str, tuple[int, dict[str, Any]]] = {
         "another name": (protocol.NO_SERVICE, {"name": "other", "key": ["image"], "value": [_IMAGE]}),
@@ -63,7 +71,7 @@ def _check_refusals(ask: Any, name: str) -> None:
         "broken base64": (protocol.BAD_REQUEST, {"name": name, "key": ["image"], "value": ["###"]}),
         "not an image": (protocol.BAD_REQUEST, {"name": name, "key": ["image"], "value": [_NOT_AN_IMAGE]}),
         "an empty image": (protocol.BAD_REQUEST, {"name": name, "key": ["image"], "value": [""]}),
-        "tensors": (protocol.BAD_REQUEST, {"name": name, "tensors": [tensor]}),
+        "a tensor that is no text": (protocol.BAD_REQUEST, {"name": name, "tensors": [pickled]}),
         "too many pixels": (protocol.TOO_LARGE, {"name": name, "key": ["image"], "value": [huge]}),
     }
     for what, (err_no, fields) in refused.items():

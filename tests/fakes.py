@@ -6,7 +6,8 @@ The contract, which `tests/contract.py` checks on the fake and on the real repli
 - Request(name, method="prediction", key=["image"], value=["<base64>"]) -> Response(err_no=0, key=["result"],
   value=['{"lines": [{"text", "score", "box": [[x, y] * 4]}], "width", "height"}']);
 - an empty name is any name; another model's name is err_no 3002 (Paddle Serving's own NO_SERVICE);
-- missing image, broken base64, not an image, tensors: err_no 51; too many pixels: 52; all with an err_msg;
+- the image may also come as a tensor that is a text (elem_type 12), as stock clients can pack it;
+- missing image, broken base64, not an image, other tensors: err_no 51; too many pixels: 52; all with an err_msg;
 - an error number is an answer: the gRPC status is OK.
 
 Only PNG is an image to the fake: it believes the size in the header, and reads the same two lines in each.
@@ -130,9 +131,12 @@ class FakeReplica:
     def _answer(self, request: Any) -> Any:
         if request.name not in ("", self._name):
             return _failed(protocol.NO_SERVICE, "Failed to inference: Service name error.")
-        text = protocol.first_value(request, protocol.IMAGE_KEY)
-        if text is None or request.tensors:
-            return _failed(protocol.BAD_REQUEST, "send one image, and no tensors")
+        if any(tensor.elem_type != 12 for tensor in request.tensors):
+            return _failed(protocol.BAD_REQUEST, "a tensor that is no text")
+        texts = {tensor.name: "".join(tensor.str_data) for tensor in request.tensors}
+        text = texts.get(protocol.IMAGE_KEY, protocol.first_value(request, protocol.IMAGE_KEY))
+        if text is None:
+            return _failed(protocol.BAD_REQUEST, "send one image")
         try:
             image = base64.b64decode(text, validate=True)
         except ValueError as error:

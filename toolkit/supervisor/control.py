@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Optional
 
@@ -37,8 +38,7 @@ def launch(home: Path, release_dir: Path, host: str, http_port: int, grpc_port: 
             where=str(home),
             remedy="`make stop` ends it; `make deploy` puts a new release in its place",
         )
-    for protocol, port in (("HTTP", http_port), ("GRPC", grpc_port)):
-        _check_port(protocol, host, port)
+    _check_ports(host, http_port, grpc_port)
     run_dir = _make_run_dir(home)
     started = _start(home, release_dir, run_dir, host, http_port, grpc_port)
     return _wait_until_ready(home, started, run_dir, release.read(release_dir).limits)
@@ -55,6 +55,9 @@ def switch(
     Raises:
         ServiceError: it did not become ready.
     """
+    current = states.running(home)
+    held = {current.http_port, current.grpc_port} if current is not None and current.host == host else set()
+    _check_ports(host, http_port, grpc_port, held)
     before = stop(home)
     try:
         return launch(home, release_dir, host, http_port, grpc_port), before
@@ -73,6 +76,13 @@ def restore(home: Path, before: State) -> State:
     """Have the service run what `before` records."""
     stop(home)
     return launch(home, Path(before.release), before.host, before.http_port, before.grpc_port)
+
+
+def _check_ports(host: str, http_port: int, grpc_port: int, held: AbstractSet[int] = frozenset()) -> None:
+    """Both ports can be bound, but for those that are `held` by the service that is about to make way."""
+    for protocol, port in (("HTTP", http_port), ("GRPC", grpc_port)):
+        if port not in held:
+            _check_port(protocol, host, port)
 
 
 def _check_port(protocol: str, host: str, port: int) -> None:

@@ -1,0 +1,128 @@
+"""A real deployment in a directory of its own, on free ports, by the command that users type."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from toolkit import pipeline
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = {"seed": 3, "pages": {"calibration": 3, "search": 0, "validation": 4}}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A build directory, a small dataset, and two ports."""
+
+    directory: Path
+    http_port: int
+    grpc_port: int
+
+    @property
+    def build(self) -> Path:
+        return self.directory / "build"
+
+    @property
+    def home(self) -> Path:
+        return self.build / "ocr"
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def grpc(self) -> str:
+        return f"127.0.0.1:{self.grpc_port}"
+
+    @property
+    def ports(self) -> list[str]:
+        return ["--http-port", str(self.http_port), "--grpc-port", str(self.grpc_port)]
+
+    def argv(self, command: str, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "toolkit", command, "--build", str(self.build), *arguments]
+
+    def run(self, command: str, *arguments: str, timeout: float = 600) -> Finished:
+        done = subprocess.run(
+            self.argv(command, *arguments),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    def deploy(self, *arguments: str) -> Finished:
+        return self.run("deploy", "--json", "--data", str(self.data), *self.ports, *arguments)
+
+
+@contextmanager
+def place() -> Iterator[Place]:
+    """A place that is gone afterwards, with everything that ran in it; what is left behind fails the test."""
+    directory = Path(tempfile.mkdtemp(prefix="e2e-"))
+    here = Place(directory, free_port(), free_port())
+    here.data.mkdir()
+    pipeline.resolve(ROOT / "pipelines" / "ocr", "pages:build")(here.data, PAGES, lambda done, total: None)
+    try:
+        yield here
+    finally:
+        here.run("stop")
+        left = processes_of(directory)
+        for process in left:
+            process.kill()
+        shutil.rmtree(directory)
+    assert not left, f"left behind: {left}"
+
+
+def processes_of(directory: Path) -> list[psutil.Process]:
+    """The processes that name `directory` on their command line or run below it."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            mine = str(directory) in " ".join(process.cmdline()) or process.cwd().startswith(str(directory))
+        except psutil.Error:
+            continue
+        if mine and process.pid != os.getpid():
+            found.append(process)
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

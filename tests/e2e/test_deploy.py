@@ -1,0 +1,283 @@
+"""The whole way, for real: from the packages' models to a running service, asked over every protocol."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.contract import check_replica
+from tests.e2e.harness import ROOT, Place, free_port, listening, processes_of
+from toolkit.client import BadRequest, GrpcClient, HttpClient, protocol
+from toolkit.data import labels
+from toolkit.evaluation.metrics import normalise
+from toolkit.supervisor import state as states
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+Deployed = tuple[Place, Any]
+
+
+def current(here: Place) -> states.State:
+    found = states.running(here.home)
+    assert found is not None
+    return found
+
+
+def golden(here: Place) -> Path:
+    return sorted((Path(current(here).release) / "golden").glob("00.*"))[0]
+
+
+def wait_until_ready(here: Place, seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    with HttpClient(here.http, timeout=2) as client:
+        while not client.ready():
+            assert time.monotonic() < deadline, here.run("logs").stdout
+            time.sleep(0.2)
+
+
+def test_every_model_is_judged_in_every_precision_with_proof_of_its_kernels(deployment: Deployed) -> None:
+    models = deployment[1]["evaluation"]["models"]
+    assert set(models) == {"det", "rec"}
+    for entry in models.values():
+        rows = {row["label"]: row for row in entry["candidates"]}
+        assert {"native", "int8", "fp32"} <= set(rows)
+        proof = re.match(r"(\d+) of (\d+) convolutions ran INT8", rows["int8"]["kernels"])
+        assert proof, rows["int8"]
+        assert int(proof.group(1)) > 0
+        assert rows["int8"]["bytes"] < 0.65 * rows["native"]["bytes"]
+        assert rows["fp32"]["ratio"] > 1.5, "oneDNN is several times faster than the native reference"
+
+
+def test_what_is_served_lost_less_than_the_gate_allows(deployment: Deployed) -> None:
+    evaluation = deployment[1]["evaluation"]
+    for entry in evaluation["models"].values():
+        served = next(row for row in entry["candidates"] if row["label"] == entry["chosen"])
+        assert served["drop"] < evaluation["max_drop"]
+
+
+def test_a_candidate_before_the_chosen_one_was_rejected_by_the_gate(deployment: Deployed) -> None:
+    for entry in deployment[1]["evaluation"]["models"].values():
+        before = [row for row in entry["candidates"] if row["label"] != "native"]
+        names = [row["label"] for row in before]
+        end = names.index(entry["chosen"]) if entry["chosen"] in names else len(names)
+        assert all(not row["passed"] for row in before[:end])
+
+
+def test_the_service_reads_most_of_a_page_that_it_has_never_seen(deployment: Deployed) -> None:
+    here, _ = deployment
+    samples = labels.read(here.data / "validation.txt")
+    wanted = [normalise(line.text) for sample in samples for line in sample.lines]
+    with HttpClient(here.http, timeout=30) as client:
+        answers = [client.predict("ocr", sample.image) for sample in samples]
+    read = {normalise(line.text) for answer in answers for line in answer.lines}
+    assert sum(text in read for text in wanted) > 0.6 * len(wanted)
+
+
+def test_grpc_and_http_give_the_same_answer(deployment: Deployed) -> None:
+    here, _ = deployment
+    image = golden(here)
+    with HttpClient(here.http, timeout=30) as http, GrpcClient(here.grpc, timeout=30) as rpc:
+        assert http.predict("ocr", image).raw == rpc.predict("ocr", image).raw
+
+
+def test_the_real_replica_keeps_the_contract_of_the_fake(deployment: Deployed) -> None:
+    check_replica(f"unix:{current(deployment[0]).run_dir}/replica.sock", timeout=30)
+
+
+def test_the_stock_pipeline_client_works_unchanged(deployment: Deployed) -> None:
+    here, _ = deployment
+    script = """
+import base64, json, sys
+from paddle_serving_server.pipeline import PipelineClient
+client = PipelineClient()
+client.connect([sys.argv[1]])
+image = base64.b64encode(open(sys.argv[2], "rb").read()).decode()
+for tensors in (False, True):
+    answer = client.predict(feed_dict={"image": image}, fetch=["result"], pack_tensor_format=tensors)
+    print("ANSWER " + json.dumps([answer.err_no, list(answer.key), json.loads(answer.value[0])]))
+"""
+    argv = [sys.executable, "-c", script, here.grpc, str(golden(here))]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, cwd=here.directory, check=False)
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(row[7:]) for row in done.stdout.splitlines() if row.startswith("ANSWER ")]
+    with HttpClient(here.http, timeout=30) as client:
+        expected = [0, ["result"], client.predict("ocr", golden(here)).raw]
+    assert answers == [expected, expected]
+
+
+class Exploit:
+    """What unpickles to a command (Serving#1907)."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.target,)
+
+
+def test_a_pickle_in_a_tensor_is_refused_and_never_opened(deployment: Deployed) -> None:
+    here, _ = deployment
+    target = here.directory / "pwned"
+    import io
+
+    import numpy as np
+
+    data = io.BytesIO()
+    np.save(data, np.array([Exploit(target)], dtype=object), allow_pickle=True)
+    assert pickle.dumps(Exploit(target))
+    tensor = protocol.Tensor(name="image", elem_type=13, byte_data=data.getvalue())
+    with grpc.insecure_channel(here.grpc) as channel:
+        ask = channel.unary_unary(
+            protocol.PATH, protocol.Request.SerializeToString, protocol.Response.FromString
+        )
+        answer = ask(protocol.Request(name="ocr", tensors=[tensor]), timeout=30)
+    assert answer.err_no == protocol.BAD_REQUEST
+    assert not target.exists()
+
+
+def test_a_second_deploy_runs_no_stage_and_ends_within_5_seconds(deployment: Deployed) -> None:
+    here, first = deployment
+    started = time.monotonic()
+    again = here.deploy()
+    seconds = time.monotonic() - started
+    assert again.code == 0, again.stderr
+    assert (again.json["ran"], again.json["pid"]) == ([], first["pid"])
+    assert seconds < 5
+
+
+def test_a_changed_gate_reruns_the_evaluation_but_neither_quantizes_nor_measures(
+    deployment: Deployed,
+) -> None:
+    from toolkit import spec
+    from toolkit.console import Console
+    from toolkit.stages import evaluate
+    from toolkit.stages.context import Context
+
+    here, _ = deployment
+    plan = spec.load(ROOT / "pipelines", "ocr")
+    looser = plan.model_copy(update={"gate": plan.gate.model_copy(update={"max_drop": 0.4999})})
+    console = Console(quiet=True)
+    evaluate.run(Context(looser, here.build, here.data, None, console))
+    assert console.ran == ["evaluate ocr"]
+
+
+def test_smoke_passes_and_prints_latencies(deployment: Deployed) -> None:
+    done = deployment[0].run("smoke", "--rounds", "1")
+    assert done.code == 0, done.stderr
+    assert re.search(r"HTTP \d+ ms .*gRPC \d+ ms", done.stdout)
+
+
+def test_launching_twice_is_refused(deployment: Deployed) -> None:
+    here, first = deployment
+    done = here.run("launch", "--data", str(here.data), *here.ports)
+    assert done.code == 8
+    assert f"running already: process {first['pid']}" in done.stderr
+
+
+def test_status_and_logs_tell_of_the_running_service(deployment: Deployed) -> None:
+    here, first = deployment
+    status = here.run("status")
+    assert status.code == 0
+    assert here.http in status.stdout
+    assert str(first["pid"]) in status.stdout
+    assert "replica.log" in here.run("logs").stdout
+
+
+def test_a_killed_replica_is_replaced_and_the_service_says_503_meanwhile(deployment: Deployed) -> None:
+    here, _ = deployment
+    (replica,) = [
+        item for item in processes_of(here.directory) if "toolkit.serving.replica" in item.cmdline()
+    ]
+    replica.kill()
+    body = json.dumps({"image": base64.b64encode(golden(here).read_bytes()).decode()}).encode()
+    code, _ = post(f"{here.http}/predict/ocr", body)
+    assert code == 503
+    wait_until_ready(here)
+    assert here.run("smoke", "--rounds", "1").code == 0
+
+
+def test_a_taken_port_leaves_what_runs_alone(deployment: Deployed) -> None:
+    here, first = deployment
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = here.run(
+            "deploy", "--data", str(here.data), "--http-port", port, "--grpc-port", str(free_port())
+        )
+    assert done.code == 8
+    assert port in done.stderr
+    wait_until_ready(here)
+    with HttpClient(here.http, timeout=30) as client:
+        assert client.predict("ocr", golden(here)).lines
+    assert first["release"] == current(here).release
+
+
+def test_a_release_that_cannot_start_shows_the_end_of_its_log_and_what_ran_serves_on(
+    deployment: Deployed,
+) -> None:
+    import shutil
+
+    from toolkit.errors import ServiceError
+    from toolkit.supervisor import control
+
+    here, _ = deployment
+    broken = here.directory / "broken"
+    shutil.copytree(current(here).release, broken)
+    weights = broken / "models" / "det" / "serving_server" / "model.pdiparams"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(
+        ServiceError, match=r"(?s)ended with exit code.*model.*the release before serves again"
+    ):
+        control.switch(here.home, broken, "127.0.0.1", here.http_port, here.grpc_port)
+    wait_until_ready(here)
+    with GrpcClient(here.grpc, timeout=30) as client, pytest.raises(BadRequest):
+        client.predict("ocr", b"not an image")
+
+
+def test_a_killed_service_leaves_no_orphan_and_can_be_started_again(deployment: Deployed) -> None:
+    here, _ = deployment
+    os.kill(current(here).pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while processes_of(here.directory) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not processes_of(here.directory)
+    assert here.run("status").code == 1
+    assert here.run("launch", "--data", str(here.data), *here.ports).code == 0
+    wait_until_ready(here)
+
+
+def test_stop_leaves_no_process_and_no_port_and_may_be_said_twice(deployment: Deployed) -> None:
+    here, _ = deployment
+    assert here.run("stop").code == 0
+    assert not processes_of(here.directory)
+    assert not listening(here.http_port)
+    assert not listening(here.grpc_port)
+    again = here.run("stop")
+    assert (again.code, "was not running" in again.stdout) == (0, True)
+
+
+def post(url: str, body: bytes) -> tuple[int, Any]:
+    import urllib.error
+    import urllib.request
+
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
