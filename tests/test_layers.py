@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RANKS = {
     "errors": 0,
     "process": 1,
+    "ports": 1,
     "cgroup": 1,
     "templates": 1,
     "cpu": 2,

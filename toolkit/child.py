@@ -1,7 +1,8 @@
 """Work in a child process: a crash of a native library is an error of the tool, never its end.
 
 `call` runs `module:function` in a fresh interpreter, with JSON in and JSON out. The child's own output goes to a
-log file; progress comes back line by line over a pipe; an error of the toolkit is raised again here.
+log file; progress comes back line by line over a pipe; an error of the toolkit is raised again here. A child and
+what it started never outlive the call, nor the process that called.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Callable, Optional, cast
 
@@ -50,9 +55,10 @@ def call(
     with tempfile.TemporaryDirectory(prefix="toolkit-") as scratch:
         request, answer = Path(scratch) / "request.json", Path(scratch) / "answer.json"
         request.write_text(json.dumps({"function": function, "arguments": dict(arguments)}))
+        begin = log.stat().st_size if log.exists() else 0
         code = _run(request, answer, log, progress, env)
         if not answer.is_file():
-            raise _died(function, code, log)
+            raise _died(function, code, log, begin)
         return _unwrap(json.loads(answer.read_text()), log)
 
 
@@ -78,14 +84,64 @@ def _run(
             pass_fds=[write_end],
         )
     os.close(write_end)
-    try:
-        with os.fdopen(read_end, "r") as pipe:
-            _follow(pipe, progress)
-        return child.wait()
-    finally:
-        if child.poll() is None:
+    with _registered(child.pid) as running:
+        try:
+            with os.fdopen(read_end, "r") as pipe:
+                _follow(pipe, progress)
+            code = child.wait()
+        finally:
+            # Also after its end: what it started may still be there.
             process.stop_group(child.pid, grace=1)
             child.wait()
+        if running.stopped:
+            raise KeyboardInterrupt
+        return code
+
+
+@contextmanager
+def parallel(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of threads for calls side by side.
+
+    Only the main thread learns of Ctrl-C, and it cannot leave the pool before the other threads are done. So on any
+    exception what has not begun is dropped, and what runs is stopped: those calls raise KeyboardInterrupt.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            yield pool
+        except BaseException:
+            closing = threading.Thread(target=lambda: pool.shutdown(cancel_futures=True))
+            closing.start()
+            while closing.is_alive():
+                _stop_all()
+                closing.join(0.1)
+            raise
+
+
+@dataclass
+class _Running:
+    """A child at work; `stopped` when it was ended because the whole run ends."""
+
+    group: int
+    stopped: bool = False
+
+
+_running: list[_Running] = []
+
+
+@contextmanager
+def _registered(group: int) -> Iterator[_Running]:
+    item = _Running(group)
+    _running.append(item)
+    try:
+        yield item
+    finally:
+        _running.remove(item)
+
+
+def _stop_all() -> None:
+    for item in list(_running):
+        item.stopped = True
+        process.stop_group(item.group, grace=0)
 
 
 def _follow(pipe: IO[str], progress: Optional[Progress]) -> None:
@@ -95,10 +151,10 @@ def _follow(pipe: IO[str], progress: Optional[Progress]) -> None:
             progress(done, total)
 
 
-def _died(function: str, code: int, log: Path) -> errors.ChildError:
+def _died(function: str, code: int, log: Path, begin: int) -> errors.ChildError:
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     return errors.ChildError(
-        f"the child process for {function} {how} without an answer; its last lines:\n{tail(log)}",
+        f"the child process for {function} {how} without an answer; its last lines:\n{tail(log, begin=begin)}",
         where=str(log),
         remedy="the whole output is in the log file; out of memory is the usual reason for SIGKILL",
     )
@@ -116,13 +172,13 @@ def _unwrap(answer: dict[str, Any], log: Path) -> Any:
     )
 
 
-def tail(log: Path, lines: int = _TAIL_LINES) -> str:
-    """The last lines of a log file, indented."""
+def tail(log: Path, lines: int = _TAIL_LINES, begin: int = 0) -> str:
+    """The last lines of a log file from byte `begin` on, indented."""
     try:
-        text = log.read_text(errors="replace")
+        text = log.read_bytes()[begin:].decode(errors="replace")
     except OSError:
         return "    (no log)"
-    return "\n".join("    " + line for line in text.splitlines()[-lines:])
+    return "\n".join("    " + line for line in text.splitlines()[-lines:]) or "    (it printed nothing)"
 
 
 def main(request: str, answer: str, progress_fd: str, parent: str) -> None:

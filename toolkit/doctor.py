@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal, Optional
+from typing import Literal
 
-from toolkit import cgroup, cpu, process
+from toolkit import cgroup, cpu, ports, process
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -295,15 +295,15 @@ def check_disk(build: Path) -> Check:
 # ------------------------------------------------------------------------------------------------- the ports
 
 
-def check_ports(host: str, ports: Mapping[str, int]) -> list[Check]:
-    """Whether a service could listen on each of `ports` (by what it is for) of `host`, each once."""
-    checks = [check_port(host, port, name) for name, port in ports.items()]
-    if len(set(ports.values())) == len(ports):
+def check_ports(host: str, wanted: Mapping[str, int]) -> list[Check]:
+    """Whether a service could listen on each of `wanted` (by what it is for) of `host`, each once."""
+    checks = [check_port(host, port, name) for name, port in wanted.items()]
+    if len(set(wanted.values())) == len(wanted):
         return checks
     same = Check(
         "ports",
         "fail",
-        f"{' and '.join(ports)} are the same",
+        f"{' and '.join(wanted)} are the same",
         "Each protocol needs a port of its own.",
         "Give two different ports: HTTP_PORT=... GRPC_PORT=...",
     )
@@ -314,7 +314,7 @@ def check_port(host: str, port: int, name: str) -> Check:
     """Whether `port` of `host` can be listened on."""
     variable = name.upper().replace(" ", "_")
     try:
-        error = _try_bind(host, port)
+        error = ports.try_bind(host, port)
     except socket.gaierror as unknown:
         return _no_such_host(name, host, unknown.strerror or str(unknown))
     if error is None:
@@ -336,19 +336,6 @@ def check_port(host: str, port: int, name: str) -> Check:
         "The service could not listen there; ports below 1024 are kept for root.",
         f"Choose another port: {variable}=...",
     )
-
-
-def _try_bind(host: str, port: int) -> Optional[OSError]:
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, protocol) as probe:
-        # As servers do: a port whose last connections are just being closed is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-            probe.listen()  # Linux lets two sockets bind with the option above, not listen
-        except OSError as error:
-            return error
-    return None
 
 
 def _no_such_host(name: str, host: str, why: str) -> Check:

@@ -9,7 +9,6 @@ import shlex
 import signal
 import subprocess
 import time
-import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,6 @@ from typing import IO, Optional, Union
 logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
-
-# Held weakly: a process that was waited for and forgotten needs no ending.
-_started: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
 
 Output = Union[int, IO[bytes], None]
 
@@ -49,7 +45,7 @@ def start(
         env: variables added to, or replacing those of, this process.
     """
     logger.debug("run: %s", shlex.join(argv))
-    child = subprocess.Popen(
+    return subprocess.Popen(
         list(argv),
         env={**os.environ, **(env or {})},
         cwd=cwd,
@@ -59,20 +55,6 @@ def start(
         pass_fds=tuple(pass_fds),
         start_new_session=True,
     )
-    _started.add(child)
-    return child
-
-
-def stop_started(grace: float) -> None:
-    """End every process that `start` has started and that nobody waits for any more: after Ctrl-C, say."""
-    for child in list(_started):
-        if child.poll() is None:
-            stop_group(child.pid, grace)
-
-
-def leave_running(child: subprocess.Popen[bytes]) -> None:
-    """Have `stop_started` spare a process that shall outlive this one."""
-    _started.discard(child)
 
 
 def die_with(parent: int) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from toolkit import doctor as checks
+from toolkit.supervisor import state as states
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -37,7 +38,7 @@ def doctor(
     """Check what a deployment needs. Exits with 1 if one could not work here."""
     if verbose:
         logging.basicConfig(level=logging.DEBUG)
-    found = checks.examine(host, http_port, grpc_port, build)
+    found = [_known_port(check, build) for check in checks.examine(host, http_port, grpc_port, build)]
     failed = any(check.status == "fail" for check in found)
     if as_json:
         click.echo(json.dumps({"ok": not failed, "checks": [asdict(check) for check in found]}, indent=2))
@@ -46,6 +47,22 @@ def doctor(
             _show(check)
         click.echo(_summary(found))
     context.exit(1 if failed else 0)
+
+
+def _known_port(check: checks.Check, build: Path) -> checks.Check:
+    """A port that our own service holds is as it should be."""
+    if check.status == "ok" or not check.name.endswith(" port"):
+        return check
+    for home in sorted(build.glob("*")):
+        current = states.running(home)
+        ports = (
+            {f"{current.host}:{port}" for port in (current.http_port, current.grpc_port)}
+            if current
+            else set()
+        )
+        if current is not None and check.found.split()[0] in ports:
+            return checks.Check(check.name, "ok", f"held by {current.name}, process {current.pid}", "", "")
+    return check
 
 
 def _show(check: checks.Check) -> None:

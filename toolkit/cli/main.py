@@ -12,7 +12,7 @@ from typing import Optional
 
 import click
 
-from toolkit import __version__, process
+from toolkit import __version__
 from toolkit.cli import project, service, stages
 from toolkit.cli.deploy import deploy
 from toolkit.cli.doctor import doctor
@@ -65,7 +65,6 @@ def main(argv: Optional[list[str]] = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        process.stop_started(grace=1)
         click.echo("interrupted; what was finished is kept", err=True)
         sys.exit(_INTERRUPTED)
     except Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def run(context: Context) -> Outcome:
 
 def _all_variants(context: Context) -> dict[str, list[Variant]]:
     """The variants of each model; models are quantized side by side, since PaddleSlim keeps one core busy."""
-    with ThreadPoolExecutor(cpu.cores()) as pool:
+    with child.parallel(cpu.cores()) as pool:
         return dict(
             zip(context.spec.steps, pool.map(lambda name: variants_of(context, name), context.spec.steps))
         )
@@ -107,16 +107,12 @@ def _measure_all(context: Context, data: DatasetRef, variants: Sequence[Variant]
     """As many at a time as there are cores for; the slow native references first."""
     workers = max(1, cpu.cores() // context.spec.serving.threads)
     slowest_first = sorted(variants, key=lambda item: item.options.backend != "native")
-    with ThreadPoolExecutor(workers) as pool:
+    native = {item.model: item for item in variants if item.options.backend == "native"}
+    with child.parallel(workers) as pool:
         futures = [pool.submit(_measured, context, data, item) for item in slowest_first]
-        native = [item for item in variants if item.options.backend == "native"]
-        futures.append(pool.submit(_pipeline, context, data, {item.model: item for item in native}))
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        futures.append(pool.submit(_pipeline, context, data, native))
+        for future in as_completed(futures):
+            future.result()
 
 
 def _measured(context: Context, data: DatasetRef, variant: Variant) -> Artifact:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Optional
 
-from toolkit import child, process
+from toolkit import child, ports, process
 from toolkit.errors import ServiceError
 from toolkit.serving import release
 from toolkit.supervisor import state as states
@@ -87,11 +86,10 @@ def _check_ports(host: str, http_port: int, grpc_port: int, held: AbstractSet[in
 
 def _check_port(protocol: str, host: str, port: int) -> None:
     try:
-        family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, number) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
+        error: Optional[OSError] = ports.try_bind(host, port)
+    except OSError as unknown_host:
+        error = unknown_host
+    if error is not None:
         raise ServiceError(
             f"the {protocol} port {port} on {host} cannot be used: {error.strerror or error}",
             remedy=f"choose another with {protocol}_PORT=, or end the process that holds it",
@@ -128,7 +126,6 @@ def _wait_until_ready(
             current = states.read(home)
             mine = current if current is not None and current.pid == started.pid else None
             if mine is not None and mine.status == READY:
-                process.leave_running(started)
                 return mine
             if started.poll() is not None:
                 raise _failed(mine, started.returncode, run_dir)
