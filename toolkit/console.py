@@ -14,7 +14,7 @@ from tqdm import tqdm
 from toolkit.child import Progress
 
 # Seconds between two lines about the same work.
-_PAUSE = 20.0
+_PAUSE = 45.0
 
 
 @dataclass

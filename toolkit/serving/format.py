@@ -91,12 +91,13 @@ def _describe(variable: Any, tensor: Tensor, type_field: str) -> None:
 def _verify(source: Path, server: Path, known: Signature, shapes: Mapping[str, Sequence[int]]) -> float:
     """The largest difference between the model before and after, the latter run by Paddle Serving's own loader.
 
-    In FP32 without oneDNN: here it is the files that are compared, not how they are served.
+    Both in oneDNN without INT8 kernels, as LocalPredictor runs by default: here the files are compared, not how they
+    are served.
     """
     from paddle_serving_app.local_predict import LocalPredictor
 
     feed = export.probe_feed(known, shapes)
-    before = model.load(source, PredictorOptions())(feed)
+    before = model.load(source, PredictorOptions(backend="onednn"))(feed)
     loaded = LocalPredictor()
     loaded.load_model_config(str(server), ir_optim=True)
     after = loaded.predict(feed=dict(feed), fetch=[tensor.name for tensor in known.outputs], batch=True)

@@ -104,14 +104,14 @@ def options_of(context: Context, name: str, label: str) -> PredictorOptions:
 
 
 def _measure_all(context: Context, data: DatasetRef, variants: Sequence[Variant]) -> None:
-    """As many at a time as there are cores for; the slow native references first."""
+    """As many at a time as there are cores for; what takes longest first: all that is native."""
     workers = max(1, cpu.cores() // context.spec.serving.threads)
     slowest_first = sorted(variants, key=lambda item: item.options.backend != "native")
     native = {item.model: item for item in variants if item.options.backend == "native"}
     with child.parallel(workers) as pool:
-        futures = [pool.submit(_measured, context, data, item) for item in slowest_first]
-        futures.append(pool.submit(_pipeline, context, data, native))
-        for future in as_completed(futures):
+        jobs = [pool.submit(_pipeline, context, data, native)]
+        jobs += [pool.submit(_measured, context, data, item) for item in slowest_first]
+        for future in as_completed(jobs):
             future.result()
 
 
