@@ -18,7 +18,14 @@ from toolkit.stages.context import Context
 PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 
 _MODEL = [
-    click.option("--model", default="ocr", show_default=True, help="Pipeline: a folder of pipelines/."),
+    click.option("--model", default="ocr", show_default=True, help="Pipeline: a folder of --pipelines."),
+    click.option(
+        "--pipelines",
+        type=click.Path(path_type=Path),
+        default=PIPELINES,
+        envvar="TOOLKIT_PIPELINES",
+        help="Folder of pipelines; default: that of this checkout.",
+    ),
     click.option(
         "--build",
         type=click.Path(path_type=Path),
@@ -85,6 +92,7 @@ def port_options(command: Command) -> Command:
 
 def context_of(
     model: str,
+    pipelines: Path,
     build: Path,
     verbose: bool,
     as_json: bool,
@@ -98,16 +106,19 @@ def context_of(
     """
     _log(verbose)
     console = Console(quiet=as_json, verbose=verbose)
-    return Context(spec.load(PIPELINES, model), build.resolve(), data, precision, console)
+    return Context(spec.load(pipelines, model), build.resolve(), data, precision, console)
 
 
-def home_of(model: str, build: Path, verbose: bool) -> Path:
-    """The folder of the pipeline `model` in the build directory; the spec need not be readable for that."""
+def home_of(model: str, pipelines: Path, build: Path, verbose: bool) -> Path:
+    """The folder of the pipeline `model` in the build directory; the spec need not be readable for that.
+
+    Raises:
+        SpecError: there is neither such a folder nor such a pipeline.
+    """
     _log(verbose)
-    names = spec.available(PIPELINES)
     home = build.resolve() / model
-    if model not in names and not home.is_dir():
-        spec.load(PIPELINES, model)
+    if not home.is_dir() and model not in spec.available(pipelines):
+        spec.load(pipelines, model)
     return home
 
 

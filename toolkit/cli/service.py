@@ -41,9 +41,9 @@ def launch(as_json: bool, host: str, http_port: int, grpc_port: int, **options: 
 @click.option(
     "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Times that each image is asked."
 )
-def smoke(model: str, build: Path, verbose: bool, as_json: bool, rounds: int) -> None:
+def smoke(model: str, pipelines: Path, build: Path, verbose: bool, as_json: bool, rounds: int) -> None:
     """Ask the running service over every protocol; its answers must be those of the evaluation."""
-    report = ask(_running(home_of(model, build, verbose), model), rounds).to_json()
+    report = ask(_running(home_of(model, pipelines, build, verbose), model), rounds).to_json()
     if as_json:
         show.as_json(report)
     else:
@@ -53,9 +53,11 @@ def smoke(model: str, build: Path, verbose: bool, as_json: bool, rounds: int) ->
 @click.command("status")
 @model_options
 @click.pass_context
-def status(context: click.Context, model: str, build: Path, verbose: bool, as_json: bool) -> None:
+def status(
+    context: click.Context, model: str, pipelines: Path, build: Path, verbose: bool, as_json: bool
+) -> None:
     """Say whether the service runs, where and since when. Exits with 1 unless it is ready."""
-    current = states.running(home_of(model, build, verbose))
+    current = states.running(home_of(model, pipelines, build, verbose))
     ready = current is not None and _ready(current)
     if as_json:
         show.as_json({"running": current is not None, "ready": ready, **(asdict(current) if current else {})})
@@ -89,9 +91,11 @@ def _ready(state: State) -> bool:
     "-n", "--lines", type=click.IntRange(1), default=40, show_default=True, help="Last lines of each file."
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written, until Ctrl-C.")
-def logs(model: str, build: Path, verbose: bool, as_json: bool, lines: int, follow: bool) -> None:
+def logs(
+    model: str, pipelines: Path, build: Path, verbose: bool, as_json: bool, lines: int, follow: bool
+) -> None:
     """Show the logs of the newest run."""
-    files = control.logs(home_of(model, build, verbose))
+    files = control.logs(home_of(model, pipelines, build, verbose))
     if not files:
         raise ServiceError(f"{model} has not been started yet, so there are no logs")
     texts = {str(path): path.read_text(errors="replace").splitlines()[-lines:] for path in files}
@@ -121,9 +125,9 @@ def _follow(files: list[Path]) -> None:
 
 @click.command("stop")
 @model_options
-def stop(model: str, build: Path, verbose: bool, as_json: bool) -> None:
+def stop(model: str, pipelines: Path, build: Path, verbose: bool, as_json: bool) -> None:
     """Stop the service and everything that it started. Stopping what does not run is no error."""
-    stopped = control.stop(home_of(model, build, verbose))
+    stopped = control.stop(home_of(model, pipelines, build, verbose))
     if as_json:
         show.as_json({"stopped": stopped is not None, **(asdict(stopped) if stopped else {})})
     else:

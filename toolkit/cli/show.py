@@ -101,7 +101,8 @@ def smoke(report: Mapping[str, Any]) -> str:
         f"{name} {item['p50_ms']:.0f} ms (max {item['max_ms']:.0f})"
         for name, item in report["latencies"].items()
     )
+    times_each = "once" if report["rounds"] == 1 else f"{report['rounds']} times"
     return (
-        f"smoke: {len(report['goldens'])} images, each {report['rounds']} times over each protocol: all answers equal "
+        f"smoke: {len(report['goldens'])} images, each {times_each} over each protocol: all answers equal "
         f"and as evaluated; {len(report['refusals'])} bad requests refused\n       median latency: {times}"
     )

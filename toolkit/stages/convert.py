@@ -9,7 +9,7 @@ from typing import Any
 from toolkit import child
 from toolkit.child import Progress
 from toolkit.stages.context import PACKAGE, Context
-from toolkit.stages.evaluate import Variant
+from toolkit.stages.variants import Variant
 from toolkit.store import digest
 from toolkit.store.artifact import Artifact
 
