@@ -137,7 +137,13 @@ def probe(target: Path, signature: Signature, inputs: Mapping[str, Sequence[int]
         ModelError: it fails, or an output is not finite.
     """
     run = model.load(target, PredictorOptions())
-    outputs = run(probe_feed(signature, inputs))
+    try:
+        outputs = run(probe_feed(signature, inputs))
+    except ModelError as error:
+        raise ModelError(
+            f"the probe inference with {dict(inputs)} failed: {error.message}",
+            remedy="check the shapes under `inputs:` of the model in the pipeline spec",
+        ) from error
     for name, array in outputs.items():
         if not np.isfinite(array).all():
             raise ModelError(f"the probe inference gave values that are not finite, in the output {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,7 +40,7 @@ class Predictor:
         try:
             self._handle.run()
         except Exception as error:
-            raise ModelError(f"the inference failed: {_last_line(error)}") from error
+            raise ModelError(f"the inference failed: {_reason(error)}") from error
         return {name: self._handle.get_output_handle(name).copy_to_cpu() for name in self.outputs}
 
 
@@ -55,7 +56,7 @@ def create(files: ModelFiles, options: PredictorOptions) -> Predictor:
         return Predictor(inference.create_predictor(_config(inference, files, options)))
     except Exception as error:
         raise ModelError(
-            f"Paddle Inference cannot load the model: {_last_line(error)}",
+            f"Paddle Inference cannot load the model: {_reason(error)}",
             where=str(files.model),
             remedy="check that the weights belong to this program and that both files are whole",
         ) from error
@@ -81,8 +82,10 @@ def _config(inference: Any, files: ModelFiles, options: PredictorOptions) -> Any
     return config
 
 
-def _last_line(error: BaseException) -> str:
-    """The last line of Paddle's long messages that says something."""
+def _reason(error: BaseException) -> str:
+    """The sentence of Paddle's long messages that says what was wrong, and in which operator."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if "Error:" in line or "[Hint" not in line]
-    return (told or lines or [type(error).__name__])[-1]
+    # "InvalidArgumentError: ..." or, without Paddle's own traceback, "(InvalidArgument) ...".
+    told = [line for line in lines if re.match(r"\w+Error: |\(\w+\) ", line)] or [type(error).__name__]
+    operator = next((line for line in reversed(lines) if line.startswith("[operator")), "")
+    return f"{told[-1]} {operator}".strip()
