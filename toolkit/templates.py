@@ -29,15 +29,19 @@ def render(name: str, directory: Path = TEMPLATES, **variables: Any) -> str:
     try:
         return environment.get_template(name).render(**variables)
     except jinja2.TemplateNotFound as error:
-        raise TemplateError(f"the template {error} is missing", where=str(directory)) from error
+        raise TemplateError(f"the template {error.name} is missing", where=str(directory)) from error
     except jinja2.TemplateSyntaxError as error:
         raise TemplateError(
-            f"the template is malformed: {error.message}", where=f"{name}:{error.lineno}"
+            f"the template is malformed: {error.message}", where=f"{error.name or name}:{error.lineno}"
         ) from error
     except jinja2.UndefinedError as error:
         raise TemplateError(
-            f"the template uses what is not there: {error.message}",
-            where=f"{name}:{_line(error, directory / name)}",
+            f"the template uses what is not there: {error.message}", where=_place(error, directory, name)
+        ) from error
+    except Exception as error:
+        raise TemplateError(
+            f"the template cannot be rendered: {type(error).__name__}: {error}",
+            where=_place(error, directory, name),
         ) from error
 
 
@@ -58,8 +62,11 @@ def render_yaml(name: str, directory: Path = TEMPLATES, **variables: Any) -> tup
         ) from error
 
 
-def _line(error: BaseException, path: Path) -> int:
-    """The line of the template that was being rendered."""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path) and frame.lineno]
-    return lines[-1] if lines else 1
+def _place(error: BaseException, directory: Path, name: str) -> str:
+    """The template, which may be an included one, and the line of it that was being rendered."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).is_relative_to(directory)
+    ]
+    return f"{Path(frames[-1].filename).relative_to(directory)}:{frames[-1].lineno}" if frames else name

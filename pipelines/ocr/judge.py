@@ -13,7 +13,7 @@ from toolkit.errors import DataError
 from toolkit.evaluation.metrics import Counts, match, normalise
 from toolkit.pipeline import Payload
 
-from .ops import crop
+from .ops import clockwise, crop
 
 # The annotators' boxes cut into the letters; the recognizer was trained on crops with a little air around them.
 _MARGIN = 2
@@ -113,9 +113,15 @@ def _legible(sample: Sample) -> list[Line]:
     return [line for line in sample.lines if line.legible]
 
 
+def _corners(line: Line) -> np.ndarray[Any, Any]:
+    """The line's box; of a polygon the smallest rectangle around it."""
+    points = np.array(line.quad, dtype=np.float32)
+    return points if len(points) == 4 else clockwise(cv2.boxPoints(cv2.minAreaRect(points)))
+
+
 def _grown(line: Line) -> np.ndarray[Any, Any]:
     """The line's box with a margin of some pixels on every side."""
-    box = np.array(line.quad[:4], dtype=np.float32)
+    box = _corners(line)
     centre = box.mean(axis=0)
     along, down = box[1] - box[0], box[3] - box[0]
     units = [vector / max(1e-6, float(np.linalg.norm(vector))) for vector in (along, down)]

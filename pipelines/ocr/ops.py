@@ -10,6 +10,7 @@ import base64
 import binascii
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -24,6 +25,10 @@ from toolkit.pipeline import Arrays, Payload, RequestError, RequestTooLarge
 # ImageNet's, in the order in which PaddleOCR applies them to BGR images.
 _DETECTOR_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 _DETECTOR_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+
+# Within the compressed data 0xff is followed by 0 or the number of a restart.
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
+_JPEG_END = b"\xd9"
 
 MAX_PIXELS = 40_000_000
 
@@ -48,7 +53,12 @@ def decode(request: Mapping[str, Any]) -> Payload:
 def read_image(data: bytes) -> np.ndarray[Any, Any]:
     """The image in `data` as (H, W, 3) uint8, BGR, turned upright by its EXIF orientation."""
     _check_size(data)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if _is_cut_off(data):
+        raise RequestError("`image` is cut off: the JPEG file has no end")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        image = None
     if image is None:
         raise RequestError("`image` cannot be decoded: the file is damaged")
     return image
@@ -65,6 +75,19 @@ def _check_size(data: bytes) -> None:
         raise RequestError("`image` is not an image file that can be read") from error
     if width * height > MAX_PIXELS:
         raise RequestTooLarge(f"the image has {width} x {height} pixels; at most {MAX_PIXELS:,} are taken")
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """Whether `data` is a JPEG file without an end: OpenCV makes what is missing gray and does not say so."""
+    if not data.startswith(b"\xff\xd8"):
+        return False
+    position = 2
+    while (found := _JPEG_MARKER.search(data, position)) is not None:
+        if found.group(1) == _JPEG_END:
+            return False
+        # A segment says how long it is; a thumbnail in it has an end of its own.
+        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return True
 
 
 class Detector:
@@ -107,11 +130,11 @@ class Detector:
         """Adds `boxes`, (n, 4, 2) float32, in reading order."""
         height, width = payload["image"].shape[:2]
         boxes, _ = self._boxes(outputs[0]["probability"], (height, width))
-        kept = [_clip(_clockwise(box), height, width) for box in boxes]
+        kept = [_clip(clockwise(box), height, width) for box in boxes]
         return {**payload, "boxes": reading_order([box for box in kept if _large_enough(box)])}
 
 
-def _clockwise(box: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def clockwise(box: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The four corners from the top left on, as seen from the left pair and the right pair."""
     by_x = box[np.argsort(box[:, 0], kind="stable")]
     left, right = by_x[:2], by_x[2:]

@@ -23,12 +23,11 @@ class Dataset:
     validation: tuple[Sample, ...]
 
     def digest(self) -> str:
-        """SHA-256 over the labels and every image, in hex."""
+        """SHA-256 over the labels, every image, and the list that each stands in, in hex."""
         total = hashlib.sha256()
-        for split in (self.calibration, self.validation):
-            for sample in split:
-                total.update(repr((sample.name, sample.lines)).encode())
-                total.update(_image_digest(sample.image).encode())
+        for split, samples in ((CALIBRATION, self.calibration), (VALIDATION, self.validation)):
+            for sample in samples:
+                total.update(repr((split, sample.name, sample.lines, _image_digest(sample.image))).encode())
         return total.hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,14 @@ def read(path: Path) -> tuple[Sample, ...]:
         DataError: the file or one of its images is missing, or a line is malformed; names file and line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        # Editors on Windows put a byte order mark in front.
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise DataError(f"the label file {path.name} is missing", where=str(path)) from error
     except UnicodeDecodeError as error:
         raise DataError("the label file is not UTF-8", where=str(path)) from error
-    rows = [(number, row) for number, row in enumerate(text.splitlines(), 1) if row.strip()]
+    # Not `splitlines`: that also splits at separators which a text may hold.
+    rows = [(number, row) for number, row in enumerate(text.split("\n"), 1) if row.strip()]
     if not rows:
         raise DataError("the label file lists no image", where=str(path))
     return tuple(_sample(path, number, row) for number, row in rows)
@@ -99,6 +102,8 @@ def _line(entry: Any) -> Line:
     points = tuple((float(x), float(y)) for x, y in entry["points"])
     if len(points) < 4:
         raise ValueError(f"{len(points)} points, where a text line has at least 4")
+    if not all(math.isfinite(number) for point in points for number in point):
+        raise ValueError(f"the points {entry['points']} are not finite")
     text = entry["transcription"]
     if not isinstance(text, str):
         raise TypeError(f"transcription {text!r} is not a text")

@@ -68,8 +68,14 @@ def from_layer(
     if weights is not None:
         _load_weights(network, Path(weights))
     network.eval()
-    spec = [paddle.static.InputSpec(item["shape"], item["dtype"], item["name"]) for item in tensors]
-    paddle.jit.save(network, str(model.files_in(Path(target)).model.with_suffix("")), input_spec=spec)
+    try:
+        spec = [paddle.static.InputSpec(item["shape"], item["dtype"], item["name"]) for item in tensors]
+        paddle.jit.save(network, str(model.files_in(Path(target)).model.with_suffix("")), input_spec=spec)
+    except Exception as error:
+        raise ModelError(
+            f"`layer: {layer}` cannot be exported: {type(error).__name__}: {error}",
+            remedy="check `inputs:` of the source; paddle.jit.to_static says what a forward method may do",
+        ) from error
     (Path(target) / "model.pdiparams.info").unlink(missing_ok=True)
     return _finish(Path(target), inputs, outputs)
 

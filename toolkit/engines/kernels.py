@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from toolkit.child import Progress
 from toolkit.engines import export, model, signature
@@ -25,6 +25,11 @@ from toolkit.errors import ModelError
 VERBOSE_ENVIRONMENT = {"ONEDNN_VERBOSE": "1", "DNNL_VERBOSE": "1"}
 
 _HEAVY = ("convolution", "deconvolution", "inner_product", "matmul")
+# onednn_verbose,exec,cpu,convolution,jit_int8:avx512_core_vnni,forward_inference,src_u8::blocked:...,...,0.05
+# A line that other output has cut up is left out.
+_EXECUTED = re.compile(
+    r"(?:onednn|dnnl)_verbose,(?:[\d.]+,)?exec,\w+,(?P<kind>\w+),.*,(?P<time>\d+(?:\.\d+)?(?:e-?\d+)?)\s*$"
+)
 _SOURCE = re.compile(r"\bsrc_([a-z0-9]+):")
 
 
@@ -73,14 +78,14 @@ def parse(lines: list[str]) -> list[Primitive]:
     return [primitive for primitive in map(_parse_line, lines) if primitive is not None]
 
 
-def _parse_line(line: str) -> Any:
-    # onednn_verbose,exec,cpu,convolution,jit_int8:avx512_core_vnni,forward_inference,src_u8::blocked:...,...,0.05
-    fields = line.strip().split(",")
-    if len(fields) < 7 or fields[0] not in ("onednn_verbose", "dnnl_verbose") or "exec" not in fields[:3]:
+def _parse_line(line: str) -> Optional[Primitive]:
+    found = _EXECUTED.match(line)
+    if found is None:
         return None
-    kind = fields[fields.index("exec") + 2]
     source = _SOURCE.search(line)
-    return Primitive(kind, _type_name(source.group(1) if source else ""), float(fields[-1]))
+    return Primitive(
+        found.group("kind"), _type_name(source.group(1) if source else ""), float(found.group("time"))
+    )
 
 
 def _type_name(onednn: str) -> str:

@@ -35,9 +35,9 @@ class Predictor:
         """
         if set(feed) != set(self.inputs):
             raise ModelError(f"the model takes the inputs {self.inputs}, not {sorted(feed)}")
-        for name, array in feed.items():
-            self._handle.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(array))
         try:
+            for name, array in feed.items():
+                self._handle.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(array))
             self._handle.run()
         except Exception as error:
             raise ModelError(f"the inference failed: {_reason(error)}") from error

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ import numpy as np
 from toolkit.child import Progress
 from toolkit.engines import export, model, program, signature
 from toolkit.errors import ModelError
+
+logger = logging.getLogger(__name__)
 
 # PaddleSlim reads all batches once for the range of its histograms, and once more to fill them.
 _TWO_PASSES = ("KL", "hist")
@@ -40,7 +45,11 @@ def quantize(
 
     Returns:
         The size in bytes, and the number of quantized operators by type.
+
+    Raises:
+        ModelError: the batches are not the model's inputs, PaddleSlim failed, or it quantized nothing.
     """
+    _check_feeds(Path(source), feeds)
     place = model.files_in(Path(target))
     _run_paddleslim(
         Path(source), feeds, place.model.parent, progress, algorithm, hist_percent, weights, ops, skip
@@ -77,7 +86,7 @@ def _run_paddleslim(
     paddle.seed(0)
     executor = paddle.static.Executor(paddle.CPUPlace())
     passes = 2 if algorithm in _TWO_PASSES else 1
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, _failures(source, algorithm):
         quant_post_static(
             executor=executor,
             model_dir=str(source),
@@ -95,6 +104,45 @@ def _run_paddleslim(
         )
         for name in (model.MODEL_FILE, model.PARAMS_FILE):
             Path(scratch, name).replace(target / name)
+
+
+@contextmanager
+def _failures(source: Path, algorithm: str) -> Iterator[None]:
+    """PaddleSlim's errors as ours; the traceback goes to the log."""
+    try:
+        yield
+    except Exception as error:
+        logger.exception("PaddleSlim failed")
+        raise ModelError(
+            f"PaddleSlim cannot quantize the model with {algorithm}: {type(error).__name__}: {error}",
+            where=str(source),
+            remedy="choose another `quantize.algorithm` or other `quantize.ops` of the model in the pipeline spec",
+        ) from error
+
+
+def _check_feeds(source: Path, feeds: Sequence[str]) -> None:
+    """Before PaddleSlim reads them: an error in the thread of its loader would make it wait for ever."""
+    wanted = {tensor.name: (tensor.dtype, len(tensor.shape)) for tensor in signature.read(source).inputs}
+    if not feeds:
+        raise ModelError("there is no batch to calibrate with", where=str(source))
+    for path in feeds:
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                found = {name: (str(arrays[name].dtype), arrays[name].ndim) for name in arrays.files}
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise ModelError("the calibration batch cannot be read", where=path) from error
+        if found != wanted:
+            raise ModelError(
+                f"the calibration batch holds {_listed(found)}, the model takes {_listed(wanted)}",
+                where=path,
+                remedy="`preprocess` of the model's step must give these arrays",
+            )
+
+
+def _listed(tensors: Mapping[str, tuple[str, int]]) -> str:
+    return ", ".join(
+        f"{name} ({dtype}, {rank} dimensions)" for name, (dtype, rank) in sorted(tensors.items())
+    )
 
 
 def _loader(source: Path, feeds: Sequence[str], tick: Any) -> Any:
@@ -127,9 +175,13 @@ def _loader(source: Path, feeds: Sequence[str], tick: Any) -> Any:
 
 
 def _quantized_ops(quantized: Any) -> dict[str, int]:
-    """Operators that read at least one dequantized tensor, by type."""
+    """Operators with quantized weights, by type; whatever reads one's output also reads a dequantized tensor."""
     block = quantized.global_block()
-    dequantized = {name for op in block.ops if op.type == "dequantize_linear" for name in op.output("Y")}
+    dequantized = {
+        op.output("Y")[0]
+        for op in block.ops
+        if op.type == "dequantize_linear" and block.var(op.input("X")[0]).persistable
+    }
     counts: dict[str, int] = {}
     for op in block.ops:
         if op.type != "dequantize_linear" and dequantized & set(op.input_arg_names):

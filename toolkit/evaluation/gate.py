@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
+from toolkit.errors import DataError
 from toolkit.evaluation.metrics import Counts, total
 
 
@@ -57,14 +58,25 @@ def judge(reference: Candidate, candidate: Candidate, metric: str, max_drop: flo
     Args:
         metric: the property of `Counts` to compare.
         max_drop: points; a drop of as much or more fails.
+
+    Raises:
+        DataError: the samples have no labelled result, so that nothing could be lost.
     """
     if reference.counts is None:
         raise ValueError("the reference has not been measured")
+    if not total(reference.counts).truth:
+        raise DataError(
+            "the validation images have no legible line, so no candidate can be judged by them",
+            remedy="label the lines in validation.txt",
+        )
     if candidate.counts is None:
         return Judgement(candidate.label, None, None, 0, 0, False, f"did not run: {candidate.problem}")
     before, after = (float(getattr(total(item), metric)) for item in (reference.counts, candidate.counts))
-    drop = 100 * (before - after)
+    # In floating point a drop of exactly the limit may come out a hair below it.
+    drop = round(100 * (before - after), 9)
     passed = drop < max_drop
+    if len(candidate.counts) != len(reference.counts):
+        raise ValueError("the candidate was measured on other samples than the reference")
     gains = [new.matched - old.matched for old, new in zip(reference.counts, candidate.counts)]
     return Judgement(
         candidate.label,

@@ -44,6 +44,22 @@ OP_KEYS: Mapping[str, type] = {
     "auto_batching_timeout": int,
     "local_service_conf": dict,
 }
+# Of these, `mkldnn_op_list` and `mkldnn_bf16_op_list` are left out: given as lists, as the checker demands, they stop
+# the start.
+LOCAL_SERVICE_KEYS: Mapping[str, type] = {
+    "model_config": str,
+    "workdir": str,
+    "thread_num": int,
+    "device_type": int,
+    "devices": str,
+    "mem_optim": bool,
+    "ir_optim": bool,
+    "precision": str,
+    "use_calib": bool,
+    "use_mkldnn": bool,
+    "mkldnn_cache_capacity": int,
+    "min_subgraph_size": int,
+}
 
 
 def check(config: Any, where: str) -> None:
@@ -58,9 +74,14 @@ def check(config: Any, where: str) -> None:
     _check_section(dag.get("tracer", {}), TRACER_KEYS, "dag.tracer.", where)
     for name, op in config.get("op", {}).items():
         _check_section(op, OP_KEYS, f"op.{name}.", where)
+        _check_section(
+            op.get("local_service_conf", {}), LOCAL_SERVICE_KEYS, f"op.{name}.local_service_conf.", where
+        )
         _check_op(op, name, where)
     if dag.get("retry", 1) != 1:
         raise _unsafe("dag.retry", "one timeout then hangs the service for good; it must be 1", where)
+    if not dag.get("is_thread_op", True):
+        raise _unsafe("dag.is_thread_op", "a request hangs when an op's process dies; it must be true", where)
     if config.get("build_dag_each_worker"):
         raise _unsafe("build_dag_each_worker", "it refuses requests over 4 MiB; it must be false", where)
 

@@ -1,0 +1,462 @@
+from __future__ import annotations
+
+import base64
+import importlib.util
+import io
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Callable
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from toolkit import pipeline
+from toolkit.pipeline import RequestError, RequestTooLarge
+
+FOLDER = Path(__file__).parents[3] / "pipelines" / "ocr"
+
+Array = Any
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _postprocessing_without_paddle() -> Iterator[None]:
+    """rapidocr's postprocessing is plain numpy, but its packages import paddle, which has no place in this process."""
+    found = importlib.util.find_spec("rapidocr_paddle")
+    assert found is not None
+    assert found.origin is not None
+    folder = Path(found.origin).parent
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("", ".ch_ppocr_det", ".ch_ppocr_rec"):
+            package = ModuleType(f"rapidocr_paddle{name}")
+            place = folder / name.lstrip(".")
+            package.__path__ = [str(place)]
+            package.__file__ = str(place / "__init__.py")
+            patch.setitem(sys.modules, package.__name__, package)
+        yield
+
+
+ops = sys.modules[pipeline.resolve(FOLDER, "ops:decode").__module__]
+
+
+def picture(height: int = 40, width: int = 60) -> Array:
+    """A smooth RGB picture, red to the left, green to the top, so that a turned one is another."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[..., 0] = np.linspace(255, 0, width).astype(np.uint8)
+    image[..., 1] = np.linspace(255, 0, height).astype(np.uint8)[:, None]
+    image[..., 2] = 60
+    return image
+
+
+def encoded(format: str, image: Any = None, mode: str = "RGB", **options: Any) -> bytes:
+    made = Image.fromarray(picture() if image is None else image)
+    file = io.BytesIO()
+    (made if made.mode == mode else made.convert(mode)).save(file, format, **options)
+    return file.getvalue()
+
+
+def request(data: bytes) -> dict[str, str]:
+    return {"image": base64.b64encode(data).decode()}
+
+
+def decoded(data: bytes) -> Array:
+    """The decoded image as RGB."""
+    image = ops.decode(request(data))["image"]
+    assert image.dtype == np.uint8
+    assert image.shape[2] == 3
+    return image[..., ::-1]
+
+
+def difference(first: Array, second: Array) -> float:
+    return float(np.abs(first.astype(float) - second.astype(float)).mean())
+
+
+# --- decode
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "no field `image`"),
+        ({"image": ""}, "no field `image`"),
+        ({"image": 7}, "no field `image`"),
+        ({"picture": "aGVsbG8="}, "no field `image`"),
+        ({"image": "not base64!"}, "not base64"),
+        ({"image": "aGVsbG8"}, "not base64"),
+        ({"image": "收据"}, "not base64"),
+        ({"image": base64.b64encode(b"hello").decode()}, "not an image file"),
+        (request(encoded("PNG")[:20]), "not an image file"),
+        (request(encoded("PNG")[:-40]), "damaged"),
+        (request(encoded("BMP")[:-40]), "damaged"),
+        (request(encoded("WEBP")[:-40]), "not an image file"),
+        (request(encoded("JPEG")[:-2]), "cut off"),
+        (request(encoded("JPEG")[:-100] + b"\0" * 100), "cut off"),
+        (request(encoded("JPEG", progressive=True)[:-60]), "cut off"),
+        (request(encoded("JPEG")[:-100] + b"\xff\xd0"), "cut off"),
+        (request(encoded("TIFF", np.zeros((4, 4), np.float32), mode="F")), "damaged"),
+    ],
+)
+def test_what_is_no_whole_image_is_refused_with_the_reason(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message) as caught:
+        ops.decode(fields)
+    assert not isinstance(caught.value, RequestTooLarge)
+
+
+def test_a_truncated_photograph_with_a_thumbnail_is_refused() -> None:
+    thumbnail = encoded("JPEG", picture(8, 12))
+    whole = encoded("JPEG")
+    segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    data = whole[:2] + segment + whole[2:]
+    assert difference(decoded(data), picture()) < 6
+    with pytest.raises(RequestError, match="cut off"):
+        ops.decode(request(data[:-50]))
+
+
+def test_what_follows_the_end_of_a_jpeg_does_not_matter() -> None:
+    assert difference(decoded(encoded("JPEG") + b"appended \xff\xda data"), picture()) < 6
+
+
+def test_a_small_file_of_a_huge_image_is_refused_by_its_header() -> None:
+    data = encoded("PNG", np.zeros((7000, 7000), np.uint8), mode="L")
+    assert len(data) < 100_000
+    with pytest.raises(RequestTooLarge, match="7000 x 7000"):
+        ops.decode(request(data))
+
+
+def test_a_decompression_bomb_is_refused_by_its_header() -> None:
+    data = bytearray(encoded("PNG"))
+    data[16:24] = (60_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    with pytest.raises(RequestTooLarge):
+        ops.read_image(bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("format", "mode", "options", "tolerance"),
+    [
+        ("PNG", "RGB", {}, 0),
+        ("BMP", "RGB", {}, 0),
+        ("TIFF", "RGB", {"compression": "tiff_lzw"}, 0),
+        ("PNG", "RGBA", {}, 0),
+        ("WEBP", "RGB", {"quality": 95}, 4),
+        ("JPEG", "RGB", {"quality": 95}, 4),
+        ("JPEG", "RGB", {"quality": 95, "progressive": True}, 4),
+        ("JPEG", "CMYK", {"quality": 95}, 6),
+        ("PNG", "P", {}, 16),
+    ],
+)
+def test_images_of_many_kinds_are_decoded_to_three_channels(
+    format: str, mode: str, options: dict[str, Any], tolerance: float
+) -> None:
+    assert difference(decoded(encoded(format, mode=mode, **options)), picture()) <= tolerance
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encoded("PNG", mode="L"),
+        encoded("PNG", mode="LA"),
+        encoded("JPEG", mode="L", quality=98),
+        encoded(
+            "PNG", np.asarray(Image.fromarray(picture()).convert("L")).astype(np.uint16) * 257, mode="I;16"
+        ),
+    ],
+    ids=["8 bits", "with alpha", "JPEG", "16 bits"],
+)
+def test_gray_images_of_8_and_16_bits_get_three_equal_channels(data: bytes) -> None:
+    image = decoded(data)
+    gray = np.asarray(Image.fromarray(picture()).convert("L"))
+    assert difference(image[..., 0], image[..., 2]) == 0
+    assert difference(image[..., 0], gray) < 2
+
+
+@pytest.mark.parametrize(
+    ("orientation", "upright"),
+    [(1, lambda it: it), (3, lambda it: np.rot90(it, 2)), (6, lambda it: np.rot90(it, -1)), (8, np.rot90)],
+)
+def test_a_photograph_is_turned_as_its_exif_orientation_says(
+    orientation: int, upright: Callable[[Array], Array]
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = decoded(encoded("JPEG", quality=95, exif=exif))
+    assert image.shape == upright(picture()).shape
+    assert difference(image, upright(picture())) < 4
+
+
+# --- Detector
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((640, 640), (640, 640)),
+        ((960, 960), (960, 960)),
+        ((1920, 1080), (960, 544)),
+        ((1000, 3000), (320, 960)),
+        ((650, 100), (640, 96)),
+        ((31, 33), (32, 32)),
+        ((1, 1), (32, 32)),
+        ((1, 5000), (32, 960)),
+        ((5000, 1), (960, 32)),
+    ],
+)
+def test_the_detectors_image_is_limited_and_its_sides_are_multiples(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    detector = ops.Detector({"limit": 960, "multiple": 32})
+    (feed,) = detector.preprocess({"image": np.zeros((*size, 3), np.uint8)})
+    assert feed["image"].shape == (1, 3, *expected)
+    assert feed["image"].dtype == np.float32
+
+
+def test_another_limit_and_multiple_are_kept() -> None:
+    detector = ops.Detector({"limit": 1280, "multiple": 64})
+    (feed,) = detector.preprocess({"image": np.zeros((2000, 1000, 3), np.uint8)})
+    assert feed["image"].shape == (1, 3, 1280, 640)
+
+
+def test_the_detectors_image_is_normalised_by_imagenets_mean() -> None:
+    image = np.full((32, 32, 3), 255, np.uint8)
+    (feed,) = ops.Detector({}).preprocess({"image": image})
+    expected = (1 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+    np.testing.assert_allclose(feed["image"][0, :, 5, 5], expected, rtol=1e-5)
+
+
+def detect(height: int, width: int, *regions: tuple[int, int, int, int]) -> Array:
+    """Boxes found where `regions` (left, top, right, bottom) of the map are certain; the map has half the size."""
+    probability = np.zeros((1, 1, height // 2, width // 2), np.float32)
+    for left, top, right, bottom in regions:
+        probability[0, 0, top // 2 : bottom // 2, left // 2 : right // 2] = 0.95
+    payload = {"image": np.zeros((height, width, 3), np.uint8)}
+    return ops.Detector({}).postprocess(payload, [{"probability": probability}])["boxes"]
+
+
+def test_a_box_is_in_pixels_of_the_image_and_grows_beyond_the_texts_core() -> None:
+    (box,) = detect(200, 400, (100, 80, 300, 100))
+    assert box.dtype == np.float32
+    left, top = box.min(axis=0)
+    right, bottom = box.max(axis=0)
+    assert 80 < left < 100 < 300 < right < 320
+    assert 60 < top < 80 < 100 < bottom < 120
+    np.testing.assert_array_equal(box[0], [left, top])
+    np.testing.assert_array_equal(box[2], [right, bottom])
+
+
+def test_boxes_stay_within_the_image() -> None:
+    (box,) = detect(100, 200, (0, 0, 200, 100))
+    np.testing.assert_array_equal(box, [[0, 0], [199, 0], [199, 99], [0, 99]])
+
+
+def test_boxes_come_in_reading_order() -> None:
+    boxes = detect(400, 400, (220, 100, 380, 120), (20, 104, 160, 124), (20, 20, 160, 40))
+    assert [(round(float(box[0][0]), -2), round(float(box[0][1]), -2)) for box in boxes] == [
+        (0.0, 0.0),
+        (0.0, 100.0),
+        (200.0, 100.0),
+    ]
+
+
+def test_an_image_without_text_has_no_boxes() -> None:
+    assert detect(64, 64).shape == (0, 4, 2)
+
+
+def test_a_single_pixel_has_no_boxes() -> None:
+    certain = np.ones((1, 1, 32, 32), np.float32)
+    payload = ops.Detector({}).postprocess(
+        {"image": np.zeros((1, 1, 3), np.uint8)}, [{"probability": certain}]
+    )
+    assert payload["boxes"].shape == (0, 4, 2)
+
+
+def at(left: float, top: float) -> Array:
+    return np.array([[left, top], [left + 9, top], [left + 9, top + 5], [left, top + 5]], np.float32)
+
+
+def test_a_row_is_read_from_left_to_right_although_it_slants() -> None:
+    boxes = [at(200, 0), at(0, 9), at(100, 4), at(0, 40), at(100, 31)]
+    assert [tuple(box[0]) for box in ops.reading_order(boxes)] == [
+        (0, 9),
+        (100, 4),
+        (200, 0),
+        (0, 40),
+        (100, 31),
+    ]
+    assert ops.reading_order([]).shape == (0, 4, 2)
+
+
+# --- crop
+
+
+def test_a_crop_of_an_upright_box_is_that_part_of_the_image() -> None:
+    image = picture(60, 100)
+    box = np.array([[10, 20], [70, 20], [70, 40], [10, 40]], np.float32)
+    np.testing.assert_array_equal(ops.crop(image, box), image[20:40, 10:70])
+
+
+def test_a_crop_of_a_turned_box_is_straightened() -> None:
+    canvas = np.zeros((200, 200, 3), np.uint8)
+    canvas[80:120, 40:160] = picture(40, 120)
+    turn = cv2.getRotationMatrix2D((100, 100), 30, 1)
+    turned = cv2.warpAffine(canvas, turn, (200, 200), flags=cv2.INTER_CUBIC)
+    corners = np.array([[40, 80], [160, 80], [160, 120], [40, 120]], np.float32)
+    box = corners @ turn[:, :2].T + turn[:, 2]
+    straight = ops.crop(turned, box)
+    assert straight.shape == (40, 120, 3)
+    assert difference(straight[3:-3, 3:-3], picture(40, 120)[3:-3, 3:-3]) < 5
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "lies"), [(90, 60, True), (89, 60, False), (60, 60, False), (30, 60, False)]
+)
+def test_a_crop_half_as_tall_again_as_wide_is_laid_down(height: int, width: int, lies: bool) -> None:
+    image = picture(100, 100)
+    box = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    shape = ops.crop(image, box).shape[:2]
+    assert shape == ((width, height) if lies else (height, width))
+    if lies:
+        np.testing.assert_array_equal(ops.crop(image, box), np.rot90(image[:height, :width]))
+
+
+def test_a_box_without_area_still_gives_an_image() -> None:
+    box = np.array([[5, 5], [5, 5], [5, 5], [5, 5]], np.float32)
+    assert min(ops.crop(picture(), box).shape) >= 1
+
+
+# --- resize_to_height
+
+
+@pytest.mark.parametrize(
+    ("size", "width", "filled"),
+    [((24, 48), 320, 96), ((48, 500), 320, 320), ((100, 1), 320, 1), ((48, 319), 320, 319), ((1, 1), 64, 48)],
+)
+def test_a_line_is_scaled_to_the_height_and_padded_with_zeros(
+    size: tuple[int, int], width: int, filled: int
+) -> None:
+    result = ops.resize_to_height(np.full((*size, 3), 255, np.uint8), 48, width)
+    assert result.shape == (3, 48, width)
+    np.testing.assert_allclose(result[:, :, :filled], 1, atol=1e-6)
+    assert (result[:, :, filled:] == 0).all()
+
+
+def test_black_is_minus_one() -> None:
+    assert (ops.resize_to_height(np.zeros((48, 48, 3), np.uint8), 48, 48) == -1).all()
+
+
+# --- Classifier
+
+
+def test_lines_on_their_head_are_turned_back_and_others_left() -> None:
+    classifier = ops.Classifier({"threshold": 0.9, "batch": 2})
+    crops = [picture(48, 96), picture(48, 97), picture(48, 98)]
+    payload: dict[str, Any] = {"crops": list(crops)}
+    feeds = classifier.preprocess(payload)
+    assert [feed["image"].shape for feed in feeds] == [(2, 3, 48, 192), (1, 3, 48, 192)]
+    outputs = [
+        {"direction": np.array([[0.05, 0.95], [0.2, 0.8]], np.float32)},
+        {"direction": np.array([[0.0, 1.0]], np.float32)},
+    ]
+    result = classifier.postprocess(payload, outputs)
+    assert result["turned"] == [True, False, True]
+    np.testing.assert_array_equal(result["crops"][0], np.rot90(crops[0], 2))
+    np.testing.assert_array_equal(result["crops"][1], crops[1])
+
+
+# --- Recognizer
+
+CLASSES = 6625
+
+
+def characters(*classes: int) -> Array:
+    """What the recognizer would answer for one line: a certain class at each place; 0 is the blank."""
+    output = np.zeros((len(classes), CLASSES), np.float32)
+    output[np.arange(len(classes)), classes] = 0.9
+    return output
+
+
+def test_the_dictionary_has_a_character_for_every_class_of_the_model() -> None:
+    decoder = ops.Recognizer({})._decode
+    assert len(decoder.character) == CLASSES
+    assert decoder.character[-1] == " "
+    assert decoder.character[1] == "'"
+
+
+def test_every_crop_is_in_one_batch_of_its_width() -> None:
+    recognizer = ops.Recognizer({"widths": [96, 320, 640], "batch": 3})
+    widths = [50, 300, 60, 2000, 310, 70, 80, 97, 96]
+    payload: dict[str, Any] = {"crops": [np.zeros((48, width, 3), np.uint8) for width in widths]}
+    feeds = recognizer.preprocess(payload)
+    assert [feed["image"].shape for feed in feeds] == [
+        (3, 3, 48, 96),
+        (2, 3, 48, 96),
+        (3, 3, 48, 320),
+        (1, 3, 48, 640),
+    ]
+    batches = [indices for _, indices in payload["batches"]]
+    assert sorted(index for batch in batches for index in batch) == list(range(len(widths)))
+    assert batches == [[0, 2, 5], [6, 8], [1, 4, 7], [3]]
+
+
+def test_texts_come_back_in_the_order_of_the_crops() -> None:
+    recognizer = ops.Recognizer({"widths": [96, 320], "batch": 2})
+    character = recognizer._decode.character
+    payload: dict[str, Any] = {
+        "crops": [np.zeros((48, width, 3), np.uint8) for width in (300, 50, 310, 60, 70)]
+    }
+    feeds = recognizer.preprocess(payload)
+    # Answer each line with the class of its index, through the batches as they were made.
+    outputs = [
+        {"characters": np.stack([characters(0, 10 + index, 10 + index, 0) for index in batch])}
+        for _, batch in payload["batches"]
+    ]
+    assert len(feeds) == len(outputs)
+    texts = recognizer.postprocess(payload, outputs)["texts"]
+    assert [text for text, _ in texts] == [character[10 + index] for index in range(5)]
+    assert all(score == pytest.approx(0.9) for _, score in texts)
+
+
+def test_repeated_characters_need_a_blank_between_them() -> None:
+    recognizer = ops.Recognizer({"widths": [96]})
+    payload: dict[str, Any] = {"crops": [np.zeros((48, 50, 3), np.uint8)]}
+    recognizer.preprocess(payload)
+    output = {"characters": characters(7, 7, 0, 7, 9)[None]}
+    ((text, _),) = recognizer.postprocess(payload, [output])["texts"]
+    seven, nine = recognizer._decode.character[7], recognizer._decode.character[9]
+    assert text == seven + seven + nine
+
+
+def test_steps_do_not_share_state_between_requests() -> None:
+    recognizer = ops.Recognizer({"widths": [96], "batch": 1})
+    first: dict[str, Any] = {"crops": [np.zeros((48, 50, 3), np.uint8)]}
+    second: dict[str, Any] = {"crops": [np.zeros((48, 50, 3), np.uint8)] * 2}
+    recognizer.preprocess(first)
+    recognizer.preprocess(second)
+    output = {"characters": characters(7)[None]}
+    assert len(recognizer.postprocess(first, [output])["texts"]) == 1
+    assert len(recognizer.postprocess(second, [output, output])["texts"]) == 2
+
+
+# --- the whole
+
+
+def test_an_image_without_text_asks_no_model_and_gets_an_empty_answer() -> None:
+    payload: dict[str, Any] = {"image": np.zeros((30, 50, 3), np.uint8), "boxes": ops.reading_order([])}
+    for step in (ops.Classifier({}), ops.Recognizer({})):
+        payload = pipeline.run_step(step, lambda feed: pytest.fail("asked"), payload)
+    assert ops.answer(payload) == {"lines": [], "width": 50, "height": 30}
+
+
+def test_the_answer_leaves_out_what_is_uncertain_or_empty() -> None:
+    payload = {
+        "image": np.zeros((30, 50, 3), np.uint8),
+        "boxes": np.array([at(1.26, 2), at(3, 4), at(5, 6), at(7, 8)]),
+        "texts": [("sure", 0.98761), ("unsure", 0.4999), ("", 0.0), ("just", 0.5)],
+        "min_score": 0.5,
+    }
+    answer = ops.answer(payload)
+    assert [(line["text"], line["score"]) for line in answer["lines"]] == [("sure", 0.9876), ("just", 0.5)]
+    assert answer["lines"][0]["box"][0] == [1.3, 2.0]

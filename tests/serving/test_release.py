@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from toolkit.engines.options import PredictorOptions
+from toolkit.errors import TemplateError
+from toolkit.serving import release
+
+PREDICTOR = PredictorOptions("int8", "onednn", op_set=("conv2d",))
+
+RELEASE: dict[str, Any] = {
+    "name": "ocr",
+    "request": "ops:decode",
+    "response": "ops:answer",
+    "steps": [
+        {
+            "name": "det",
+            "model": "det",
+            "precision": "int8",
+            "step": "ops:Detector",
+            "options": {"limit": 960},
+            "predictor": PREDICTOR.to_json(),
+        }
+    ],
+    "limits": {
+        "max_in_flight": 32,
+        "max_body_bytes": 1024,
+        "deadline_seconds": 30,
+        "start_seconds": 120.0,
+        "grace_seconds": 10,
+    },
+}
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / release.RELEASE_FILE).write_text(text, encoding="utf-8")
+    return folder
+
+
+def refusal(folder: Path) -> TemplateError:
+    with pytest.raises(TemplateError) as caught:
+        release.read(folder)
+    assert caught.value.where == str(folder / release.RELEASE_FILE)
+    return caught.value
+
+
+def test_a_release_is_read_with_the_engine_settings_of_each_step(tmp_path: Path) -> None:
+    found = release.read(write(tmp_path, yaml.safe_dump(RELEASE)))
+    assert (found.name, found.limits.deadline_seconds) == ("ocr", 30.0)
+    assert found.steps[0].predictor_options == PREDICTOR
+
+
+def test_a_folder_without_a_release_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path).message == "this is no rendered release"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": None}, "steps"),
+        ({"surplus": 1}, "surplus"),
+        ({"limits": {**RELEASE["limits"], "max_in_flight": "many"}}, "limits.max_in_flight"),
+        ({"steps": [{**RELEASE["steps"][0], "precison": "int8"}]}, "steps.0.precison"),
+    ],
+)
+def test_a_wrong_release_names_the_key(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    assert message in refusal(write(tmp_path, yaml.safe_dump({**RELEASE, **change}))).message
+
+
+@pytest.mark.parametrize("text", ["", "- a", "name: [ocr", "name: \x00"])
+def test_what_is_no_mapping_or_no_yaml_is_refused(tmp_path: Path, text: str) -> None:
+    assert "the rendered release is wrong" in refusal(write(tmp_path, text)).message
+
+
+def test_golden_answers_come_with_the_path_of_their_image(tmp_path: Path) -> None:
+    folder = tmp_path / release.GOLDEN_DIR
+    folder.mkdir()
+    (folder / release.GOLDEN_FILE).write_text('[{"image": "00.jpg", "answer": {"lines": []}}]')
+    assert release.goldens(tmp_path) == [(folder / "00.jpg", {"lines": []})]
