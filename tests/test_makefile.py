@@ -57,7 +57,9 @@ def command_of(target: str, *variables: str, environment: Optional[Mapping[str, 
 
 
 def test_make_alone_lists_every_target_with_a_line_about_it() -> None:
-    listed = re.findall(r"^  ([a-z][a-z0-9-]*) +\S+ \S+", make().stdout, flags=re.MULTILINE)
+    result = make()
+    assert (result.returncode, result.stderr) == (0, "")
+    listed = re.findall(r"^  ([a-z][a-z0-9-]*) +\S+ \S+", result.stdout, flags=re.MULTILINE)
     assert set(listed) == {*STAGES, *DEPLOYING, *RUNNING, *OTHERS}
     assert len(listed) == len(set(listed))
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from toolkit.pipeline import Arrays, Payload, RequestError, RequestTooLarge
 
@@ -52,7 +52,9 @@ def decode(request: Mapping[str, Any]) -> Payload:
 
 def read_image(data: bytes) -> np.ndarray[Any, Any]:
     """The image in `data` as (H, W, 3) uint8, BGR, turned upright by its EXIF orientation."""
-    _check_size(data)
+    with _header(data) as header:
+        if header.has_transparency_data or header.format == "GIF":
+            return _on_white(header)
     if _is_cut_off(data):
         raise RequestError("`image` is cut off: the JPEG file has no end")
     try:
@@ -64,17 +66,29 @@ def read_image(data: bytes) -> np.ndarray[Any, Any]:
     return image
 
 
-def _check_size(data: bytes) -> None:
-    """Read the size from the header, so that a small file cannot unfold into a huge image."""
+def _header(data: bytes) -> Image.Image:
+    """The image without its pixels: its size is checked first, since a small file can unfold into a huge image."""
     try:
-        with Image.open(io.BytesIO(data)) as header:
-            width, height = header.size
+        header = Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
         raise RequestTooLarge(str(error)) from error
     except Exception as error:
         raise RequestError("`image` is not an image file that can be read") from error
+    width, height = header.size
     if width * height > MAX_PIXELS:
         raise RequestTooLarge(f"the image has {width} x {height} pixels; at most {MAX_PIXELS:,} are taken")
+    return header
+
+
+def _on_white(header: Image.Image) -> np.ndarray[Any, Any]:
+    """A transparent image, or the first picture of a GIF, as on paper; OpenCV would drop the transparency."""
+    try:
+        picture = ImageOps.exif_transpose(header).convert("RGBA")
+    except Exception as error:
+        raise RequestError("`image` cannot be decoded: the file is damaged") from error
+    paper = Image.new("RGBA", picture.size, "white")
+    paper.alpha_composite(picture)
+    return np.ascontiguousarray(np.asarray(paper.convert("RGB"))[:, :, ::-1])
 
 
 def _is_cut_off(data: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -17,6 +18,10 @@ from toolkit.cli import project, service, stages
 from toolkit.cli.deploy import deploy
 from toolkit.cli.doctor import doctor
 from toolkit.errors import ToolkitError
+
+# Commands start children and speak gRPC, but never fork without exec: gRPC's handlers for fork only get in the way.
+# It reads this when it is first used.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 _INTERRUPTED = 130
 _UNEXPECTED = 70

@@ -158,6 +158,12 @@ def _section(annotation: Any) -> Optional[type[BaseModel]]:
 
 
 def _check_references(path: Path, spec: PipelineSpec) -> None:
+    if spec.name != spec.directory.name:
+        raise SpecError(
+            f"`name` is {spec.name!r}, but the folder is {spec.directory.name!r}",
+            where=str(path),
+            remedy="give both the same name: MODEL= takes it, and results are kept under it",
+        )
     for keys, reference in _references(spec):
         _check_reference(path, keys, reference, spec.directory)
     for name, model in spec.models.items():

@@ -136,7 +136,7 @@ class GateSpec(Section):
 
     max_drop: float = Field(
         default=0.5,
-        ge=0,
+        gt=0,
         le=100,
         description="points; a candidate that loses as much or more against FP32 is rejected",
     )

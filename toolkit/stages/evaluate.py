@@ -55,6 +55,8 @@ def run(context: Context) -> Outcome:
 
 def candidate(context: Context, data: DatasetRef, variant: Variant) -> Candidate:
     """One variant as it was measured."""
+    if variant.problem:
+        return Candidate(variant.options.label, None, problem=variant.problem)
     info = measure.run_model(context, data, variant).info
     counts = tuple(Counts(*item) for item in info["counts"]) if info["counts"] is not None else None
     return Candidate(variant.options.label, counts, info["kernels"], info["problem"])
@@ -135,7 +137,8 @@ def _record(
 ) -> Mapping[str, Any]:
     models = {}
     for index, name in enumerate(variants):
-        milliseconds = measure.latencies(context, data, variants[name])
+        ran = [item for item, judgement in zip(variants[name], judged[name]) if judgement.metric is not None]
+        milliseconds = dict(zip(ran, measure.latencies(context, data, ran)))
         models[name] = _report(context, variants[name], judged[name], chosen[name], milliseconds)
         progress(index + 1, len(variants))
     native = {name: group[0] for name, group in variants.items()}
@@ -161,16 +164,17 @@ def _report(
     variants: Sequence[Variant],
     judged: Sequence[Judgement],
     chosen: Variant,
-    milliseconds: Sequence[float],
+    milliseconds: Mapping[Variant, float],
 ) -> dict[str, Any]:
+    reference = milliseconds[variants[0]]
     rows = [
         {
             **judgement.to_json(),
-            "milliseconds": elapsed,
-            "ratio": round(milliseconds[0] / elapsed, 2) if elapsed else None,
+            "milliseconds": milliseconds.get(variant),
+            "ratio": round(reference / milliseconds[variant], 2) if variant in milliseconds else None,
             "bytes": variant.source.info["bytes"],
         }
-        for variant, judgement, elapsed in zip(variants, judged, milliseconds)
+        for variant, judgement in zip(variants, judged)
     ]
     return {
         "metric": context.spec.models[chosen.model].metric,

@@ -28,7 +28,9 @@ _LATENCY_SAMPLES, _LATENCY_ROUNDS = 2, 3
 def run_all(context: Context, data: DatasetRef, variants: Sequence[Variant]) -> None:
     """As many at a time as there are cores for; what takes longest first: all that is native."""
     workers = max(1, cpu.cores() // context.spec.serving.threads)
-    slowest_first = sorted(variants, key=lambda item: item.options.backend != "native")
+    slowest_first = sorted(
+        (item for item in variants if not item.problem), key=lambda item: item.options.backend != "native"
+    )
     native = {item.model: item for item in variants if item.options.backend == "native"}
     with child.parallel(workers) as pool:
         jobs = [pool.submit(run_pipeline, context, data, native)]

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Optional
 
 from toolkit import child, cpu
 from toolkit.engines.options import PredictorOptions
+from toolkit.errors import ChildError, ModelError
 from toolkit.stages import export, quantize
 from toolkit.stages.context import Context
 from toolkit.store.artifact import Artifact
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Variant:
-    """One way to run one model: which files, with which options."""
+    """One way to run one model: which files, with which options.
+
+    Attributes:
+        problem: why there are no such files, so that it cannot be run; `source` is the FP32 model then.
+    """
 
     model: str
     options: PredictorOptions
     source: Artifact
+    problem: Optional[str] = None
 
     @property
     def title(self) -> str:
@@ -39,11 +46,22 @@ def variants_of(context: Context, name: str) -> list[Variant]:
     reference = Variant(name, options_of(context, name, "native"), exported)
     wanted = [item for item in context.candidates_of(name) if item != "bf16" or cpu.supports_bf16()]
     return [reference] + [
-        Variant(
-            name, options_of(context, name, item), quantize.run(context, name) if item == "int8" else exported
-        )
+        _int8(context, name, exported)
+        if item == "int8"
+        else Variant(name, options_of(context, name, item), exported)
         for item in wanted
     ]
+
+
+def _int8(context: Context, name: str, exported: Artifact) -> Variant:
+    """The INT8 variant. That a model cannot be quantized is a result, unless INT8 is all that is wanted."""
+    options = options_of(context, name, "int8")
+    try:
+        return Variant(name, options, quantize.run(context, name))
+    except (ModelError, ChildError) as error:
+        if context.precision == "int8":
+            raise
+        return Variant(name, options, exported, error.message)
 
 
 def options_of(context: Context, name: str, label: str) -> PredictorOptions:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from toolkit.store import digest
 
@@ -87,7 +87,7 @@ class Store:
     def _build(self, key: Key, builder: Callable[[Path], Mapping[str, Any]]) -> Artifact:
         partial = self.directory / "partial"
         partial.mkdir(parents=True, exist_ok=True)
-        workplace = Path(tempfile.mkdtemp(prefix=f"{key.stage}-{key.digest[:12]}-", dir=partial))
+        workplace = Path(tempfile.mkdtemp(prefix=f"{_short(key)}-", dir=partial))
         try:
             info = dict(builder(workplace))
             _write_manifest(workplace, key, info)
@@ -112,14 +112,28 @@ class Store:
     def _lock(self, key: Key) -> Iterator[None]:
         locks = self.directory / "locks"
         locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(str(locks / f"{key.stage}-{key.digest[:16]}.lock")):
-            self._clear_leftovers(key)
+        with FileLock(str(locks / f"{_short(key)}.lock")):
+            for path in (self.directory / "partial").glob("*-*-*"):
+                _clear_leftover(path, locks, own=_short(key))
             yield
 
-    def _clear_leftovers(self, key: Key) -> None:
-        """Under the lock of a key no builder of it is alive, so its partial directories are waste."""
-        for path in (self.directory / "partial").glob(f"{key.stage}-{key.digest[:12]}-*"):
+
+def _short(key: Key) -> str:
+    """The name of a key in file names."""
+    return f"{key.stage}-{key.digest[:16]}"
+
+
+def _clear_leftover(path: Path, locks: Path, own: str) -> None:
+    """Remove a partial directory if its builder is gone: nobody else holds the lock of its key."""
+    name = path.name.rpartition("-")[0]
+    if name == own:
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    try:
+        with FileLock(str(locks / f"{name}.lock"), timeout=0):
             shutil.rmtree(path, ignore_errors=True)
+    except Timeout:
+        logger.debug("%s is being built", path)
 
 
 def _write_manifest(directory: Path, key: Key, info: Mapping[str, Any]) -> None:
