@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,25 +68,34 @@ def _row(row: Mapping[str, Any], chosen: str) -> str:
     )
     notes += f"; {row['kernels']}" if row["label"] in ("int8", "bf16") else ""
     return (
-        f"{mark} {row['label']:<8} {row['metric']:>8.4f} {row['drop']:>+7.2f} {row['milliseconds']:>8.1f} "
+        f"{mark} {row['label']:<8} {row['metric']:>8.4f} {_points(row['drop'])} {row['milliseconds']:>8.1f} "
         f"{row['ratio']:>5.1f}x {row['bytes'] / 1e6:>6.1f}  {notes}"
     )
+
+
+def _points(drop: float) -> str:
+    """Signed, and zero without a sign."""
+    return f"{0:>7.2f}" if abs(drop) < 0.005 else f"{drop:>+7.2f}"
 
 
 def endpoints(state: State) -> str:
     """Where the service answers, with lines that work as they are printed."""
     image = shlex.quote(_shortest(release.goldens(Path(state.release))[0][0]))
+    python = shlex.quote(_shortest(Path(sys.executable)))
     return f"""HTTP  {state.http_url}/predict/{state.name}
 gRPC  {state.grpc_target}
 
-  (printf '{{"image":"'; base64 -w0 {image}; printf '"}}') | \\
-    curl -sS -H 'Content-Type: application/json' --data-binary @- {state.http_url}/predict/{state.name}
+(printf '{{"image":"'; base64 -w0 {image}; printf '"}}') | \\
+  curl -sS -H 'Content-Type: application/json' --data-binary @- {state.http_url}/predict/{state.name}
 
-  from pathlib import Path
-  from toolkit.client import GrpcClient
-  with GrpcClient({state.grpc_target!r}) as client:
-      for line in client.predict({state.name!r}, Path({image!r})).lines:
-          print(f"{{line.score:.2f}} {{line.text}}")"""
+{python} - {image} <<'EOF'
+import sys
+from pathlib import Path
+from toolkit.client import GrpcClient
+with GrpcClient({state.grpc_target!r}) as client:
+    for line in client.predict({state.name!r}, Path(sys.argv[1])).lines:
+        print(f"{{line.score:.2f}} {{line.text}}")
+EOF"""
 
 
 def _shortest(path: Path) -> str:

@@ -22,7 +22,11 @@ logger = logging.getLogger(__name__)
 # Paddle Serving's element type of a text.
 _STRING = 12
 
-Unpacked = tuple[Optional[Payload], Optional[int], Optional[int], str]
+# The key that ops hand a payload on under. Paddle Serving 0.9.0 looks into the values of the dictionary that an op
+# returns (channel.py, check_npdata), and an empty list among them ends the op's thread: every later request hangs.
+_PAYLOAD = "payload"
+
+Unpacked = tuple[Optional[dict[str, Payload]], Optional[int], Optional[int], str]
 
 
 class Decode(RequestOp):  # type: ignore[misc]
@@ -35,7 +39,7 @@ class Decode(RequestOp):  # type: ignore[misc]
     def unpack_request_package(self, request: Any) -> Unpacked:
         """The first payload, or the error number and text of a refusal."""
         try:
-            return self._decode(_fields(request)), request.logid, None, ""
+            return {_PAYLOAD: self._decode(_fields(request))}, request.logid, None, ""
         except RequestError as error:
             return None, request.logid, error.code, str(error)
 
@@ -72,21 +76,21 @@ class ModelOp(Op):  # type: ignore[misc]
     def init_client(self, client_config: Any, server_endpoints: Any) -> None:
         """Nothing to connect: the predictor is in this process."""
 
-    def preprocess(self, input_dicts: Mapping[str, Payload], data_id: int = 0, log_id: int = 0) -> Any:
+    def preprocess(self, input_dicts: Mapping[str, Any], data_id: int = 0, log_id: int = 0) -> Any:
         """Feeds for the model, one inference each."""
-        (payload,) = input_dicts.values()
-        return self._step.preprocess(payload), False, None, ""
+        (before,) = input_dicts.values()
+        return self._step.preprocess(before[_PAYLOAD]), False, None, ""
 
     def process(self, feed_batch: list[Any], typical_logid: int = 0) -> Any:
         """One inference."""
         return self._infer(feed_batch[0]), 0, ""
 
     def postprocess(
-        self, input_data: Mapping[str, Payload], fetch_data: Any, data_id: int = 0, log_id: int = 0
+        self, input_data: Mapping[str, Any], fetch_data: Any, data_id: int = 0, log_id: int = 0
     ) -> Any:
         """The payload for the next step."""
-        (payload,) = input_data.values()
-        return self._step.postprocess(payload, list(fetch_data)), None, ""
+        (before,) = input_data.values()
+        return {_PAYLOAD: self._step.postprocess(before[_PAYLOAD], list(fetch_data))}, None, ""
 
 
 class Answer(ResponseOp):  # type: ignore[misc]
@@ -102,7 +106,7 @@ class Answer(ResponseOp):  # type: ignore[misc]
             return super().pack_response_package(channeldata)
         from paddle_serving_server.pipeline.proto import pipeline_service_pb2
 
-        result = json.dumps(self._respond(channeldata.parse()), ensure_ascii=False)
+        result = json.dumps(self._respond(channeldata.parse()[_PAYLOAD]), ensure_ascii=False)
         return pipeline_service_pb2.Response(err_no=0, key=["result"], value=[result])
 
 

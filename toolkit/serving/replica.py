@@ -27,6 +27,8 @@ _MESSAGE_BYTES = 256 * 1024 * 1024
 def main(release_dir: str, socket: str, parent: str) -> None:
     """Serve until told to stop."""
     process.die_with(int(parent))
+    # Paddle Serving's op threads do not come back, and every request would wait for them: better to be started anew.
+    threading.excepthook = _end
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -38,6 +40,12 @@ def main(release_dir: str, socket: str, parent: str) -> None:
     # Paddle's and Paddle Serving's threads do not end by themselves.
     logging.shutdown()
     os._exit(0)
+
+
+def _end(failure: threading.ExceptHookArgs) -> None:
+    logger.critical("a thread of the replica ended", exc_info=failure.exc_value)
+    logging.shutdown()
+    os._exit(1)
 
 
 def _start(directory: Path, socket: str) -> tuple[Any, float]:
