@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import psutil
 import pytest
 
 from tests.contract import check_replica
@@ -37,6 +38,11 @@ def current(here: Place) -> states.State:
 
 def golden(here: Place) -> Path:
     return sorted((Path(current(here).release) / "golden").glob("00.*"))[0]
+
+
+def replica_of(here: Place) -> psutil.Process:
+    (found,) = [item for item in processes_of(here.directory) if "toolkit.serving.replica" in item.cmdline()]
+    return found
 
 
 def wait_until_ready(here: Place, seconds: float = 40) -> None:
@@ -197,14 +203,13 @@ def test_status_and_logs_tell_of_the_running_service(deployment: Deployed) -> No
 
 def test_a_killed_replica_is_replaced_and_the_service_says_503_meanwhile(deployment: Deployed) -> None:
     here, _ = deployment
-    (replica,) = [
-        item for item in processes_of(here.directory) if "toolkit.serving.replica" in item.cmdline()
-    ]
+    replica = replica_of(here)
     replica.kill()
     body = json.dumps({"image": base64.b64encode(golden(here).read_bytes()).decode()}).encode()
     code, _ = post(f"{here.http}/predict/ocr", body)
     assert code == 503
     wait_until_ready(here)
+    assert replica_of(here).pid != replica.pid
     assert here.run("smoke", "--rounds", "1").code == 0
 
 

@@ -108,8 +108,9 @@ class ReplicaProcess:
                 pause = min(2 * pause, _LONGEST_BACKOFF)
 
     async def _ended(self) -> None:
-        while self._process is not None and self._process.poll() is None:
-            await asyncio.sleep(0.2)
+        """Wait in a thread, so that the end is known at once and nobody is sent to a replica that is gone."""
+        if self._process is not None:
+            await asyncio.to_thread(self._process.wait)
 
     def _exit_code(self) -> Optional[int]:
         return self._process.returncode if self._process else None
