@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
 from toolkit.errors import ModelError
 
-# What a directory may hold, in the order of preference: program, weights.
-_KNOWN_PAIRS = (("inference.pdmodel", "inference.pdiparams"), ("model.pdmodel", "model.pdiparams"))
+# Names that win where a directory holds several programs.
+_USUAL_PROGRAMS = ("inference.pdmodel", "model.pdmodel")
 _OLD_PROGRAM = "__model__"
 _OLD_PARAMS = ("__params__", "params")
 
@@ -48,7 +47,7 @@ def find(directory: Path, model: Optional[str] = None, params: Optional[str] = N
 
 
 def _program(directory: Path) -> Path:
-    for name, _ in _KNOWN_PAIRS:
+    for name in _USUAL_PROGRAMS:
         if (directory / name).is_file():
             return directory / name
     programs = sorted(directory.glob("*.pdmodel"))
@@ -75,11 +74,15 @@ def _program(directory: Path) -> Path:
 def _refuse_paddle3(directory: Path) -> None:
     for path in sorted(directory.glob("*.json")):
         if _is_paddle3(path):
-            raise ModelError(
-                "this is a Paddle 3 program (PIR, .json), which Paddle 2.6 cannot read",
-                where=str(path),
-                remedy="export it again with FLAGS_enable_pir_api=0, which writes a .pdmodel",
-            )
+            raise _paddle3_error(path)
+
+
+def _paddle3_error(path: Path) -> ModelError:
+    return ModelError(
+        "this is a Paddle 3 program (PIR, .json), which Paddle 2.6 cannot read",
+        where=str(path),
+        remedy="export it again with FLAGS_enable_pir_api=0, which writes a .pdmodel",
+    )
 
 
 def _is_paddle3(path: Path) -> bool:
@@ -98,17 +101,9 @@ def _first_file(candidates: tuple[Path, ...]) -> Path:
 
 
 def _check(path: Path) -> None:
-    if path.suffix == ".json":
-        _refuse_json(path)
+    if path.suffix == ".json" and path.is_file():
+        raise _paddle3_error(path)
     if not path.is_file():
         raise ModelError(f"the model's file {path.name} is missing", where=str(path))
     if path.stat().st_size == 0:
         raise ModelError(f"the model's file {path.name} is empty", where=str(path))
-
-
-def _refuse_json(path: Path) -> None:
-    try:
-        json.loads(path.read_text())
-    except (OSError, ValueError):
-        return
-    _refuse_paddle3(path.parent)

@@ -151,7 +151,7 @@ def _loader(source: Path, feeds: Sequence[str], tick: Any) -> Any:
 
     known = signature.read(source)
 
-    class Batches(paddle.io.IterableDataset):  # type: ignore[misc]
+    class Batches(paddle.io.IterableDataset):  # type: ignore[misc] # the base class has no types
         done = 0
 
         def __iter__(self) -> Iterator[tuple[Any, ...]]:

@@ -29,7 +29,7 @@ _PAYLOAD = "payload"
 Unpacked = tuple[Optional[dict[str, Payload]], Optional[int], Optional[int], str]
 
 
-class Decode(RequestOp):  # type: ignore[misc]
+class Decode(RequestOp):  # type: ignore[misc] # the base class has no types
     """Takes texts only. Paddle Serving's own op unpickles tensors that a stranger sends: Serving#1907."""
 
     def __init__(self, decode: Callable[[Mapping[str, Any]], Payload]) -> None:
@@ -60,7 +60,7 @@ def _fields(request: Any) -> dict[str, str]:
     return fields
 
 
-class ModelOp(Op):  # type: ignore[misc]
+class ModelOp(Op):  # type: ignore[misc] # the base class has no types
     """One step of the pipeline: its preprocessing, our predictor, its postprocessing."""
 
     def __init__(self, name: str, before: Op, step: Step, infer: Callable[..., Any]) -> None:
@@ -93,7 +93,7 @@ class ModelOp(Op):  # type: ignore[misc]
         return {_PAYLOAD: self._step.postprocess(before[_PAYLOAD], list(fetch_data))}, None, ""
 
 
-class Answer(ResponseOp):  # type: ignore[misc]
+class Answer(ResponseOp):  # type: ignore[misc] # the base class has no types
     """The last payload as the client gets it: one JSON object under the key `result`."""
 
     def __init__(self, before: Op, respond: Callable[[Payload], Mapping[str, Any]]) -> None:
