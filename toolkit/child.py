@@ -153,11 +153,13 @@ def _follow(pipe: IO[str], progress: Optional[Progress]) -> None:
 
 def _died(function: str, code: int, log: Path, begin: int) -> errors.ChildError:
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    return errors.ChildError(
+    error = errors.ChildError(
         f"the child process for {function} {how} without an answer; its last lines:\n{tail(log, begin=begin)}",
         where=str(log),
         remedy="the whole output is in the log file; out of memory is the usual reason for SIGKILL",
     )
+    error.ended_from_outside = -code in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+    return error
 
 
 def _unwrap(answer: dict[str, Any], log: Path) -> Any:

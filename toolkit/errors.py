@@ -83,16 +83,15 @@ class SmokeError(ToolkitError):
     exit_code = 9
 
 
-class SetupError(ToolkitError):
-    """The machine or the Python environment lacks something."""
-
-    exit_code = 10
-
-
 class ChildError(ToolkitError):
-    """A child process of the toolkit ended without an answer."""
+    """A child process of the toolkit ended without an answer.
+
+    Attributes:
+        ended_from_outside: somebody ended it, or the kernel when memory ran out; it says nothing of the work.
+    """
 
     exit_code = 11
+    ended_from_outside = False
 
 
 def from_json(data: dict[str, Any]) -> ToolkitError:

@@ -179,6 +179,47 @@ def test_a_changed_gate_reruns_the_evaluation_but_neither_quantizes_nor_measures
     assert console.ran == ["evaluate ocr"]
 
 
+def test_a_service_that_was_never_verified_is_verified_by_the_next_deploy(deployment: Deployed) -> None:
+    here, first = deployment
+    result = here.home / "result.json"
+    told = json.loads(result.read_text())
+    result.write_text(json.dumps({**told, "smoke": None}))
+    again = here.deploy()
+    assert again.code == 0, again.stderr
+    assert again.json["pid"] == first["pid"]
+    assert again.json["smoke"]["goldens"]
+
+
+def test_a_new_release_that_answers_wrongly_is_taken_back(deployment: Deployed) -> None:
+    import shutil
+
+    from toolkit.errors import SmokeError
+    from toolkit.supervisor import control
+
+    here, _ = deployment
+    before = current(here)
+    other = here.directory / "other"
+    shutil.copytree(before.release, other)
+
+    def refuse(state: states.State) -> None:
+        assert state.release == str(other)
+        raise SmokeError("it says something else")
+
+    with pytest.raises(SmokeError, match="the release before serves again"):
+        control.switch(here.home, other, "127.0.0.1", here.http_port, here.grpc_port, verify=refuse)
+    wait_until_ready(here)
+    assert current(here).release == before.release
+
+
+def test_the_service_can_be_opened_to_all_addresses_while_it_runs(deployment: Deployed) -> None:
+    here, _ = deployment
+    done = here.deploy("--host", "0.0.0.0")
+    assert done.code == 0, done.stderr
+    assert current(here).host == "0.0.0.0"
+    assert here.deploy().code == 0
+    assert current(here).host == "127.0.0.1"
+
+
 def test_smoke_passes_and_prints_latencies(deployment: Deployed) -> None:
     done = deployment[0].run("smoke", "--rounds", "1")
     assert done.code == 0, done.stderr
@@ -186,18 +227,18 @@ def test_smoke_passes_and_prints_latencies(deployment: Deployed) -> None:
 
 
 def test_launching_twice_is_refused(deployment: Deployed) -> None:
-    here, first = deployment
+    here, _ = deployment
     done = here.run("launch", "--data", str(here.data), *here.ports)
     assert done.code == 8
-    assert f"running already: process {first['pid']}" in done.stderr
+    assert f"running already: process {current(here).pid}" in done.stderr
 
 
 def test_status_and_logs_tell_of_the_running_service(deployment: Deployed) -> None:
-    here, first = deployment
+    here, _ = deployment
     status = here.run("status")
     assert status.code == 0
     assert here.http in status.stdout
-    assert str(first["pid"]) in status.stdout
+    assert str(current(here).pid) in status.stdout
     assert "replica.log" in here.run("logs").stdout
 
 
@@ -248,7 +289,7 @@ def test_a_release_that_cannot_start_shows_the_end_of_its_log_and_what_ran_serve
     with pytest.raises(
         ServiceError, match=r"(?s)ended with exit code.*model.*the release before serves again"
     ):
-        control.switch(here.home, broken, "127.0.0.1", here.http_port, here.grpc_port)
+        control.switch(here.home, broken, "127.0.0.1", here.http_port, here.grpc_port, verify=lambda _: None)
     wait_until_ready(here)
     with GrpcClient(here.grpc, timeout=30) as client, pytest.raises(BadRequest):
         client.predict("ocr", b"not an image")

@@ -14,7 +14,6 @@ from toolkit import smoke
 from toolkit.cli import show
 from toolkit.cli.options import Endpoint, context_of, port_options, stage_options
 from toolkit.client import HttpClient
-from toolkit.errors import SmokeError
 from toolkit.serving import release
 from toolkit.smoke import Golden, SmokeReport
 from toolkit.stages import evaluate, render
@@ -24,6 +23,9 @@ from toolkit.supervisor import state as states
 from toolkit.supervisor.state import State
 
 RESULT_FILE = "result.json"
+
+# A SmokeReport as JSON.
+Report = dict[str, Any]
 
 
 @click.command("deploy")
@@ -39,17 +41,30 @@ def deploy(as_json: bool, host: str, http_port: int, grpc_port: int, **options: 
     started = time.monotonic()
     outcome = evaluate.run(context)
     rendered = render.run(context, outcome)
-    endpoint = Endpoint(host, http_port, grpc_port)
-    current = _same(context, rendered.path, endpoint)
-    report = None
-    if current is None:
-        current, report = _switch(context, rendered.path, endpoint)
-    result = _result(context, outcome.result, current, report)
-    _write(context.home / RESULT_FILE, result)
+    with control.exclusive(context.home):
+        current, report = _serve(context, rendered.path, Endpoint(host, http_port, grpc_port))
+        result = _result(context, outcome.result, current, report)
+        _write(context.home / RESULT_FILE, result)
     if as_json:
         show.as_json(result)
     else:
         _print(context, outcome.result, current, report, time.monotonic() - started)
+
+
+def _serve(context: Context, path: Path, endpoint: Endpoint) -> tuple[State, Report]:
+    """The service of the release, verified: the one that runs, or a new one in its place."""
+
+    def verify(state: State) -> Report:
+        with context.console.working("smoke", context.spec.name):
+            return ask(state).to_json()
+
+    current = _same(context, path, endpoint)
+    if current is not None:
+        return current, _report_of(context, current) or verify(current)
+    with context.console.working("launch", context.spec.name):
+        return control.switch(
+            context.home, path, endpoint.host, endpoint.http_port, endpoint.grpc_port, verify
+        )
 
 
 def _same(context: Context, path: Path, endpoint: Endpoint) -> Optional[State]:
@@ -62,21 +77,15 @@ def _same(context: Context, path: Path, endpoint: Endpoint) -> Optional[State]:
         return current if client.ready() else None
 
 
-def _switch(context: Context, path: Path, endpoint: Endpoint) -> tuple[State, SmokeReport]:
-    with context.console.working("launch", context.spec.name):
-        state, before = control.switch(
-            context.home, path, endpoint.host, endpoint.http_port, endpoint.grpc_port
-        )
+def _report_of(context: Context, state: State) -> Optional[Report]:
+    """The proof of an earlier deployment that this very process answers as it should; None if it never came to that."""
     try:
-        with context.console.working("smoke", context.spec.name):
-            return state, ask(state)
-    except SmokeError as error:
-        control.stop(context.home)
-        told = "it has been stopped"
-        if before is not None:
-            control.restore(context.home, before)
-            told = f"the release before serves again, at {before.http_url}"
-        raise SmokeError(f"{error.message}\n  {told}", where=error.where, remedy=error.remedy) from error
+        before = json.loads((context.home / RESULT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    same = (before.get("pid"), before.get("birth")) == (state.pid, state.birth)
+    report: Optional[Report] = before.get("smoke") if same else None
+    return report
 
 
 def ask(state: State, rounds: int = 1) -> SmokeReport:
@@ -91,15 +100,16 @@ def ask(state: State, rounds: int = 1) -> SmokeReport:
     return smoke.smoke(state.http_url, state.grpc_target, state.name, goldens, deadline, rounds)
 
 
-def _result(context: Context, evaluation: Any, state: State, report: Optional[SmokeReport]) -> dict[str, Any]:
+def _result(context: Context, evaluation: Any, state: State, report: Report) -> dict[str, Any]:
     return {
         "ran": context.console.ran,
         "release": state.release,
         "http": f"{state.http_url}/predict/{state.name}",
         "grpc": state.grpc_target,
         "pid": state.pid,
+        "birth": state.birth,
         "evaluation": evaluation,
-        "smoke": report.to_json() if report else None,
+        "smoke": report,
     }
 
 
@@ -110,12 +120,9 @@ def _write(path: Path, result: Any) -> None:
     partial.replace(path)
 
 
-def _print(
-    context: Context, evaluation: Any, state: State, report: Optional[SmokeReport], seconds: float
-) -> None:
+def _print(context: Context, evaluation: Any, state: State, report: Report, seconds: float) -> None:
     if not context.console.ran:
         click.echo(f"nothing has changed, no stage ran; {state.name} is up and ready\n")
     click.echo(show.table(evaluation) + "\n\n" + show.verdict(evaluation))
-    if report is not None:
-        click.echo(show.smoke(report.to_json()))
+    click.echo(show.smoke(report))
     click.echo(f"\n{state.name} is deployed ({seconds:.0f} s)\n\n{show.endpoints(state)}")

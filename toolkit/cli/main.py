@@ -9,7 +9,7 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import click
 
@@ -64,25 +64,29 @@ def main(argv: Optional[list[str]] = None) -> None:
     try:
         sys.exit(program.main(arguments, prog_name="toolkit", standalone_mode=False) or 0)
     except ToolkitError as error:
-        _tell(error, "--json" in arguments)
-        sys.exit(error.exit_code)
+        _tell(error.to_json(), str(error), arguments)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; what was finished is kept", err=True)
-        sys.exit(_INTERRUPTED)
+        _tell(_described(error, error.format_message(), error.exit_code), "", arguments)
+    except (click.Abort, KeyboardInterrupt) as error:
+        what = "interrupted; what was finished is kept"
+        _tell(_described(error, what, _INTERRUPTED), what, arguments)
     except Exception as error:
-        click.echo(
-            f"unexpected error: {type(error).__name__}: {error}\n  where:  {_write_traceback()}", err=True
-        )
-        sys.exit(_UNEXPECTED)
+        where = f"unexpected error: {type(error).__name__}: {error}\n  where:  {_write_traceback()}"
+        _tell(_described(error, where, _UNEXPECTED), where, arguments)
 
 
-def _tell(error: ToolkitError, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(error.to_json(), indent=2, ensure_ascii=False))
-    click.echo(click.style("error: ", fg="red") + str(error), err=True)
+def _described(error: BaseException, message: str, code: int) -> dict[str, Any]:
+    return {"error": type(error).__name__, "message": message, "exit_code": code}
+
+
+def _tell(error: dict[str, Any], text: str, arguments: list[str]) -> None:
+    """Say what happened, to programs that ask for it and to people, and exit with its code."""
+    if "--json" in arguments:
+        click.echo(json.dumps(error, indent=2, ensure_ascii=False))
+    if text:
+        click.echo(click.style("error: ", fg="red") + text, err=True)
+    sys.exit(error["exit_code"])
 
 
 def _write_traceback() -> Path:

@@ -46,7 +46,7 @@ _STAGE = [
     click.option(
         "--precision",
         type=click.Choice(["int8", "bf16", "fp32"]),
-        help="Serve this precision and no other; fails if it does not pass the gate.",
+        help="Serve only this; int8 and bf16 fail if they do not pass the gate, fp32 is native then.",
     ),
 ]
 _PORTS = [

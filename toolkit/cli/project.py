@@ -7,9 +7,14 @@ from pathlib import Path
 
 import click
 
+from toolkit.cli.deploy import RESULT_FILE
 from toolkit.errors import ServiceError
 from toolkit.spec import schema as schemas
+from toolkit.supervisor import control
 from toolkit.supervisor import state as states
+
+# What tells a pipeline's folder in the build directory.
+_MARKS = ("logs", "run", RESULT_FILE, control.LOCK_FILE)
 
 
 @click.command("schema")
@@ -33,8 +38,19 @@ def clean(build: Path, verbose: bool) -> None:
                 f"{current.name} is running from {build}: process {current.pid}",
                 remedy=f"`make stop MODEL={current.name}` first",
             )
+    _check_ours(build)
     for path in (build, Path(".mypy_cache"), Path(".ruff_cache"), Path(".pytest_cache")):
         if path.is_dir():
             shutil.rmtree(path)
             if verbose:
                 click.echo(f"removed {path}")
+
+
+def _check_ours(build: Path) -> None:
+    """The directory holds the store and pipelines' folders and nothing else, so that it may go as a whole."""
+    for path in build.glob("*"):
+        if path.name != "store" and not any((path / name).exists() for name in _MARKS):
+            raise ServiceError(
+                f"{build} holds {path.name}, which the toolkit did not make, so it is not removed",
+                remedy="give the BUILD= that you built with, or remove it yourself",
+            )

@@ -13,7 +13,7 @@ from toolkit.cli import show
 from toolkit.cli.deploy import ask
 from toolkit.cli.options import context_of, home_of, model_options, port_options, stage_options
 from toolkit.client import HttpClient
-from toolkit.errors import ServiceError
+from toolkit.errors import ServiceError, TemplateError
 from toolkit.serving import release
 from toolkit.stages import evaluate, render
 from toolkit.supervisor import control
@@ -28,7 +28,7 @@ def launch(as_json: bool, host: str, http_port: int, grpc_port: int, **options: 
     """Start the service in the background and wait until it answers a golden request."""
     context = context_of(as_json=as_json, **options)
     rendered = render.run(context, evaluate.run(context))
-    with context.console.working("launch", context.spec.name):
+    with control.exclusive(context.home), context.console.working("launch", context.spec.name):
         state = control.launch(context.home, rendered.path, host, http_port, grpc_port)
     if as_json:
         show.as_json(asdict(state))
@@ -69,9 +69,11 @@ def status(
 
 
 def _describe(state: State, ready: bool) -> str:
-    steps = ", ".join(
-        f"{item.name} in {item.precision.upper()}" for item in release.read(Path(state.release)).steps
-    )
+    try:
+        plan = release.read(Path(state.release))
+        steps = ", ".join(f"{item.name} in {item.precision.upper()}" for item in plan.steps)
+    except TemplateError as error:
+        steps = f"not known: {error.message}"
     minutes, seconds = divmod(int(time.time() - state.created), 60)
     return (
         f"{state.name} is {'ready' if ready else 'running, but NOT ready: see `make logs`'}\n"
@@ -127,7 +129,11 @@ def _follow(files: list[Path]) -> None:
 @model_options
 def stop(model: str, pipelines: Path, build: Path, verbose: bool, as_json: bool) -> None:
     """Stop the service and everything that it started. Stopping what does not run is no error."""
-    stopped = control.stop(home_of(model, pipelines, build, verbose))
+    home = home_of(model, pipelines, build, verbose)
+    stopped = None
+    if home.is_dir():
+        with control.exclusive(home):
+            stopped = control.stop(home)
     if as_json:
         show.as_json({"stopped": stopped is not None, **(asdict(stopped) if stopped else {})})
     else:

@@ -9,6 +9,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
+# Asked every few seconds by whoever watches the service; worth a line when they fail.
+_PROBES = ("/healthz", "/readyz")
+
 
 def log(method: str, path: str, status: object, started: float, size: int) -> None:
     """Write the line.
@@ -43,4 +46,5 @@ class AccessLog:
         try:
             await self._app(scope, receive, counted)
         finally:
-            log(scope["method"], ascii(scope["path"])[1:-1], status, started, size)
+            if scope["path"] not in _PROBES or status >= 400:
+                log(scope["method"], ascii(scope["path"])[1:-1], status, started, size)

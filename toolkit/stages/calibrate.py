@@ -13,7 +13,7 @@ from toolkit.child import Progress
 from toolkit.data import dataset
 from toolkit.errors import DataError
 from toolkit.stages import dataset as dataset_stage
-from toolkit.stages.context import Context
+from toolkit.stages.context import Context, machine
 from toolkit.store.artifact import Artifact
 
 
@@ -33,6 +33,7 @@ def run(context: Context, name: str) -> Artifact:
             "pipeline": context.pipeline_code(),
             "step": [model.step, model.options, model.judge, context.spec.judge_options],
             "samples": model.quantize.samples,
+            **machine(),
         },
         (Path(__file__),),
         lambda target, progress: _freeze(context, name, data.directory, target, progress),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
+from toolkit import cpu
 from toolkit.child import Progress
 from toolkit.console import Console
 from toolkit.spec import PipelineSpec
@@ -18,7 +20,29 @@ PACKAGE = Path(__file__).resolve().parent.parent
 # Code that every stage's result depends on, beside the stage's own module.
 _COMMON_CODE = (PACKAGE / "engines", PACKAGE / "data", PACKAGE / "pipeline.py")
 
+# Packages that decide, to the last digit, what a model is fed and what becomes of its outputs.
+_NUMERIC_PACKAGES = (
+    "numpy",
+    "opencv-python-headless",
+    "paddlepaddle",
+    "pillow",
+    "pyclipper",
+    "rapidocr-paddle",
+    "shapely",
+)
+# Variables that make oneDNN take other kernels than the processor has (oneDNN, "CPU Dispatcher Control").
+_ISA_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+
 Builder = Callable[[Path, Progress], Mapping[str, Any]]
+
+
+def machine() -> dict[str, Any]:
+    """What a figure holds for: this processor's instruction sets, and these versions of packages."""
+    return {
+        "cpu": sorted(cpu.features()),
+        "isa": {name: os.environ[name] for name in _ISA_VARIABLES if name in os.environ},
+        "packages": digest.of_packages(_NUMERIC_PACKAGES),
+    }
 
 
 @dataclass(frozen=True)
@@ -61,9 +85,11 @@ class Context:
         return (self.precision,) if self.precision else self.spec.candidates_of(model)
 
     def pipeline_code(self) -> str:
-        """Digest of the pipeline's own code."""
+        """Digest of the pipeline's folder: its code, and files that its code may read; not the spec, nor the docs."""
         if "pipeline code" not in self.known:
-            self.known["pipeline code"] = digest.of_tree(self.spec.directory, "**/*.py")
+            self.known["pipeline code"] = digest.of_tree(
+                self.spec.directory, without=("pipeline.yml", "*.md", "*.pyc")
+            )
         return str(self.known["pipeline code"])
 
     def artifact(

@@ -15,7 +15,18 @@ from toolkit.stages.context import Context
 from toolkit.store import digest
 
 # The packages that decide what a rendered page looks like, to the pixel.
-_RENDERING = ("pillow", "opencv-python-headless", "numpy")
+_RENDERING = (
+    "pillow",
+    "opencv-python-headless",
+    "numpy",
+    "matplotlib",
+    "mplfonts",
+    "font-roboto",
+    "font-caladea",
+    "font-lato",
+    "font-amatic-sc",
+    "font-source-sans-pro",
+)
 
 
 @dataclass(frozen=True)

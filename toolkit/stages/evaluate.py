@@ -115,8 +115,13 @@ def _conclude(
             "candidates": {
                 name: [item.options.to_json() for item in group] for name, group in variants.items()
             },
+            "metrics": {name: context.spec.models[name].metric for name in variants},
+            "problems": [item.problem for group in variants.values() for item in group],
             "measured": [
-                measure.run_model(context, data, item).key for group in variants.values() for item in group
+                measure.run_model(context, data, item).key
+                for group in variants.values()
+                for item in group
+                if not item.problem
             ],
             "pipelines": [reference.key, served.key],
             "golden": context.spec.golden,

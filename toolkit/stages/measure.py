@@ -13,15 +13,13 @@ from typing import Any
 from toolkit import child, cpu
 from toolkit.child import Progress
 from toolkit.engines import kernels
-from toolkit.errors import ToolkitError
-from toolkit.stages.context import PACKAGE, Context
+from toolkit.errors import ChildError, ToolkitError
+from toolkit.stages.context import PACKAGE, Context, machine
 from toolkit.stages.dataset import DatasetRef
 from toolkit.stages.variants import Variant
-from toolkit.store import digest
 from toolkit.store.artifact import Artifact
 
 _CODE = (PACKAGE / "evaluation" / "measure.py", PACKAGE / "evaluation" / "metrics.py")
-_PACKAGES = ("paddlepaddle", "rapidocr-paddle")
 _LATENCY_SAMPLES, _LATENCY_ROUNDS = 2, 3
 
 
@@ -51,8 +49,7 @@ def run_model(context: Context, data: DatasetRef, variant: Variant) -> Artifact:
             "step": [model.step, model.options, model.judge, context.spec.judge_options],
             "model": variant.source.key,
             "options": variant.options.to_json(),
-            "cpu": sorted(cpu.features()),
-            "packages": digest.of_packages(_PACKAGES),
+            **machine(),
         },
         _CODE,
         lambda target, progress: _measure(context, data, variant, progress),
@@ -78,7 +75,9 @@ def _measure(context: Context, data: DatasetRef, variant: Variant, progress: Pro
             progress=progress,
         )
     except ToolkitError as error:
-        if variant.options.backend == "native":
+        if variant.options.backend == "native" or (
+            isinstance(error, ChildError) and error.ended_from_outside
+        ):
             raise
         return {"counts": None, "problem": error.message, "kernels": ""}
     return {**measured, "kernels": proof, "problem": None}
@@ -128,8 +127,7 @@ def run_pipeline(context: Context, data: DatasetRef, chosen: Mapping[str, Varian
             "pipeline": context.pipeline_code(),
             "models": keys,
             "judge": [spec.response, spec.judge, spec.judge_options],
-            "cpu": sorted(cpu.features()),
-            "packages": digest.of_packages(_PACKAGES),
+            **machine(),
         },
         _CODE,
         lambda target, progress: dict(

@@ -37,7 +37,11 @@ def run(context: Context, outcome: Outcome) -> Artifact:
             "pipeline": context.pipeline_code(),
             "templates": digest.of_tree(templates.TEMPLATES / "serving"),
         },
-        (Path(__file__), PACKAGE / "serving"),
+        # Also what runs around the release: so a deployment after an upgrade of the toolkit starts the service anew.
+        (
+            Path(__file__),
+            *(PACKAGE / name for name in ("serving", "gateway", "supervisor", "client", "smoke.py")),
+        ),
         lambda target, progress: _render(context, outcome, converted, target),
     )
 

@@ -27,11 +27,14 @@ def of_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def of_tree(directory: Path, pattern: str = "**/*") -> str:
-    """SHA-256 over the relative names and contents of the files in `directory` that match `pattern`."""
-    return of_value(
-        {str(path.relative_to(directory)): of_file(path) for path in files_in(directory, pattern)}
-    )
+def of_tree(directory: Path, pattern: str = "**/*", without: Sequence[str] = ()) -> str:
+    """SHA-256 over the relative names and contents of the files in `directory` that match `pattern`.
+
+    Args:
+        without: patterns of names that are left out.
+    """
+    kept = [path for path in files_in(directory, pattern) if not any(path.match(name) for name in without)]
+    return of_value({str(path.relative_to(directory)): of_file(path) for path in kept})
 
 
 def files_in(directory: Path, pattern: str = "**/*") -> Sequence[Path]:

@@ -7,18 +7,28 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional, TypeVar
+
+from filelock import FileLock, Timeout
 
 from toolkit import child, ports, process
-from toolkit.errors import ServiceError
+from toolkit.errors import ServiceError, ToolkitError
 from toolkit.serving import release
 from toolkit.supervisor import state as states
 from toolkit.supervisor.state import FAILED, READY, State
 
 SERVICE_LOG = "service.log"
+LOCK_FILE = "service.lock"
+
 _KEPT_RUNS = 5
+# Longer than a deployment starts and verifies a service.
+_LOCK_SECONDS = 300
+
+Verified = TypeVar("Verified")
 
 
 def launch(home: Path, release_dir: Path, host: str, http_port: int, grpc_port: int) -> State:
@@ -43,45 +53,76 @@ def launch(home: Path, release_dir: Path, host: str, http_port: int, grpc_port: 
     return _wait_until_ready(home, started, run_dir, release.read(release_dir).limits)
 
 
-def switch(
-    home: Path, release_dir: Path, host: str, http_port: int, grpc_port: int
-) -> tuple[State, Optional[State]]:
-    """Have the service run the release, in the place of what runs now; if that fails, what ran before runs again.
-
-    Returns:
-        The service, and the one that it replaced.
+@contextmanager
+def exclusive(home: Path) -> Iterator[None]:
+    """Nobody else starts, replaces or stops the service meanwhile; waits for who is at it.
 
     Raises:
-        ServiceError: it did not become ready.
+        ServiceError: another command has been at it for minutes.
     """
-    current = states.running(home)
-    held = {current.http_port, current.grpc_port} if current is not None and current.host == host else set()
-    _check_ports(host, http_port, grpc_port, held)
-    before = stop(home)
+    home.mkdir(parents=True, exist_ok=True)
     try:
-        return launch(home, release_dir, host, http_port, grpc_port), before
-    except ServiceError as error:
-        if before is None:
-            raise
-        restore(home, before)
+        with FileLock(str(home / LOCK_FILE), timeout=_LOCK_SECONDS):
+            yield
+    except Timeout as error:
         raise ServiceError(
-            f"{error.message}\n  the release before serves again, at {before.http_url}",
-            where=error.where,
-            remedy=error.remedy,
+            f"another command has been changing the service for {_LOCK_SECONDS} s",
+            where=str(home / LOCK_FILE),
+            remedy="wait for it, or end it",
         ) from error
 
 
-def restore(home: Path, before: State) -> State:
-    """Have the service run what `before` records."""
-    stop(home)
-    return launch(home, Path(before.release), before.host, before.http_port, before.grpc_port)
+def switch(
+    home: Path,
+    release_dir: Path,
+    host: str,
+    http_port: int,
+    grpc_port: int,
+    verify: Callable[[State], Verified],
+) -> tuple[State, Verified]:
+    """Have the service run the release, in the place of what runs now; if that fails, what ran before runs again.
+
+    Args:
+        verify: asks the new service; if it raises, the new service goes too.
+
+    Returns:
+        The service, and what `verify` returned.
+
+    Raises:
+        ToolkitError: it did not become ready, or that of `verify`; the message says what serves now.
+    """
+    current = states.running(home)
+    held = {current.http_port, current.grpc_port} if current is not None else set()
+    _check_ports(host, http_port, grpc_port, held)
+    before = stop(home)
+    try:
+        state = launch(home, release_dir, host, http_port, grpc_port)
+        return state, verify(state)
+    except ToolkitError as error:
+        told = _put_back(home, before)
+        raise type(error)(f"{error.message}\n  {told}", where=error.where, remedy=error.remedy) from error
+    except BaseException:
+        _put_back(home, before)
+        raise
+
+
+def _put_back(home: Path, before: Optional[State]) -> str:
+    """Have the service run what `before` records; what serves then, in words."""
+    try:
+        stop(home)
+        if before is None:
+            return "nothing serves now"
+        launch(home, Path(before.release), before.host, before.http_port, before.grpc_port)
+        return f"the release before serves again, at {before.http_url}"
+    except ToolkitError as error:
+        return f"nothing serves now: the release before could not be started again: {error.message}"
 
 
 def _check_ports(host: str, http_port: int, grpc_port: int, held: AbstractSet[int] = frozenset()) -> None:
     """Both ports can be bound, but for those that are `held` by the service that is about to make way."""
     for protocol, port in (("HTTP", http_port), ("GRPC", grpc_port)):
-        if port not in held:
-            _check_port(protocol, host, port)
+        # Of a held port only the address can be tried.
+        _check_port(protocol, host, 0 if port in held else port)
 
 
 def _check_port(protocol: str, host: str, port: int) -> None:
@@ -102,7 +143,7 @@ def _make_run_dir(home: Path) -> Path:
     runs.mkdir(parents=True, exist_ok=True)
     for old in sorted(runs.iterdir())[:-_KEPT_RUNS]:
         shutil.rmtree(old, ignore_errors=True)
-    path = runs / f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
+    path = runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}"
     path.mkdir(mode=0o700)
     return path
 
@@ -154,8 +195,7 @@ def stop(home: Path) -> Optional[State]:
     current = states.running(home)
     if current is None:
         return None
-    grace = release.read(Path(current.release)).limits.grace_seconds
-    process.stop_group(current.pid, 2 * grace + 5)
+    process.stop_group(current.pid, 2 * current.grace_seconds + 5)
     if current.alive:
         raise ServiceError(
             f"process {current.pid} cannot be ended", remedy="see whether it is in uninterruptible I/O"

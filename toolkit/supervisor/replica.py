@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Optional
 
 from toolkit import child, process
-from toolkit.client import ClientError, GrpcClient
+from toolkit.client import ClientError, DeadlineExceeded, GrpcClient, Unavailable
 from toolkit.errors import ServiceError
 from toolkit.serving import release
 from toolkit.smoke import compare
@@ -62,16 +62,19 @@ class ReplicaProcess:
 
     async def _wait_until_golden(self, started: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + self._plan.limits.start_seconds
+        last = ""
         while time.monotonic() < deadline:
             if started.poll() is not None:
                 raise _failed(f"the replica ended with exit code {started.returncode} while it started")
             try:
                 await asyncio.to_thread(self._golden)
                 return
-            except ClientError as error:
-                logger.debug("not yet: %s", error)
+            except (Unavailable, DeadlineExceeded) as error:
+                last = str(error)
                 await asyncio.sleep(0.2)
-        raise _failed(f"the replica gave no answer within {self._plan.limits.start_seconds:g} s")
+            except ClientError as error:
+                raise _failed(f"the replica refuses the golden request: {error}") from error
+        raise _failed(f"the replica gave no answer within {self._plan.limits.start_seconds:g} s ({last})")
 
     def _golden(self) -> None:
         """One inference with a known answer.
@@ -102,8 +105,9 @@ class ReplicaProcess:
                 await self.start()
                 logger.info("the replica is back after %.1f s", time.monotonic() - started)
                 pause = _FIRST_BACKOFF
-            except ServiceError as error:
-                logger.error("%s", error)
+            except Exception as error:
+                # Whatever it was, a full disk or too many processes: it is tried again.
+                logger.error("the replica could not be started: %s", error)
                 self.stop(grace=0)
                 pause = min(2 * pause, _LONGEST_BACKOFF)
 

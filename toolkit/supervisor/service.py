@@ -22,7 +22,7 @@ from toolkit.gateway.options import GatewayOptions
 from toolkit.gateway.server import Gateway
 from toolkit.serving import release
 from toolkit.supervisor.replica import SOCKET, ReplicaProcess
-from toolkit.supervisor.state import FAILED, READY, State
+from toolkit.supervisor.state import FAILED, READY, State, birth_of
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ def main(state_dir: str, release_dir: str, host: str, http_port: str, grpc_port:
     state = State(
         pid=me.pid,
         created=me.create_time(),
+        birth=birth_of(me.pid) or "",
+        grace_seconds=plan.limits.grace_seconds,
         name=plan.name,
         release=release_dir,
         run_dir=str(Path.cwd()),
@@ -86,8 +88,11 @@ async def _started(replica: ReplicaProcess, stopping: asyncio.Event) -> bool:
 
 
 async def _watch_until(stopping: asyncio.Event, replica: ReplicaProcess) -> None:
-    watching = asyncio.ensure_future(replica.watch())
-    await stopping.wait()
+    """Until a stop is asked for; a watch that ends by itself is a failure, and ends the service."""
+    watching, asked = asyncio.ensure_future(replica.watch()), asyncio.ensure_future(stopping.wait())
+    done, _ = await asyncio.wait({watching, asked}, return_when=asyncio.FIRST_COMPLETED)
+    if watching in done:
+        watching.result()
     watching.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await watching

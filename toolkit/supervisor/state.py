@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Optional
-
-import psutil
 
 STATE_FILE = "service.json"
 
@@ -21,7 +19,8 @@ class State:
 
     Attributes:
         pid: of the service; it leads its own session.
-        created: when the process began, in seconds since the epoch, so that a reused pid is not mistaken for it.
+        created: when the process began, in seconds since the epoch; to show, since the clock may be set.
+        birth: what tells this process from a later one of the same pid; see `birth_of`.
         release: the release's directory.
         run_dir: where the service runs and logs.
         status: `starting`, `ready` or `failed`.
@@ -36,17 +35,15 @@ class State:
     host: str
     http_port: int
     grpc_port: int
+    birth: str = ""
+    grace_seconds: float = 10.0
     status: str = STARTING
     message: str = ""
 
     @property
     def alive(self) -> bool:
         """Whether that process is still there."""
-        try:
-            process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.created) < 1 and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            return False
+        return bool(self.birth) and birth_of(self.pid) == self.birth
 
     @property
     def client_host(self) -> str:
@@ -73,11 +70,24 @@ class State:
         partial.replace(directory / STATE_FILE)
 
 
+def birth_of(pid: int) -> Optional[str]:
+    """The boot and the tick at which the process `pid` began; None if it is gone or a zombie (proc(5))."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+    state, began = stat[0], stat[19]
+    return None if state in "ZX" else f"{boot}/{began}"
+
+
 def read(directory: Path) -> Optional[State]:
     """The record in `directory`, of a service that may have ended; None where there is none."""
     try:
-        return State(**json.loads((directory / STATE_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        data = json.loads((directory / STATE_FILE).read_text(encoding="utf-8"))
+        known = {field.name for field in fields(State)}
+        return State(**{key: value for key, value in data.items() if key in known})
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 
