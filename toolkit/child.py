@@ -52,7 +52,8 @@ def call(
         ChildError: the child died, or raised something else.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="toolkit-") as scratch:
+    # Beside the log, so that what a killed process leaves goes with the rest of its build directory.
+    with tempfile.TemporaryDirectory(prefix=".child-", dir=log.parent) as scratch:
         request, answer = Path(scratch) / "request.json", Path(scratch) / "answer.json"
         request.write_text(json.dumps({"function": function, "arguments": dict(arguments)}))
         begin = log.stat().st_size if log.exists() else 0

@@ -86,7 +86,7 @@ def _run_paddleslim(
     paddle.seed(0)
     executor = paddle.static.Executor(paddle.CPUPlace())
     passes = 2 if algorithm in _TWO_PASSES else 1
-    with tempfile.TemporaryDirectory() as scratch, _failures(source, algorithm):
+    with tempfile.TemporaryDirectory(dir=target) as scratch, _failures(source, algorithm):
         quant_post_static(
             executor=executor,
             model_dir=str(source),
