@@ -47,8 +47,7 @@ def test_every_option_is_part_of_the_digest(other: PredictorOptions) -> None:
 
 def test_options_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
-        INT8.threads = 4  # type: ignore[misc]
-    assert INT8.with_threads(4) == replace(INT8, threads=4)
+        INT8.threads = 4
 
 
 def test_the_label_tells_the_reference_from_fp32_in_onednn() -> None:

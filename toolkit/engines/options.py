@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 PRECISIONS = ("fp32", "bf16", "int8")
@@ -51,10 +51,6 @@ class PredictorOptions:
     def digest(self) -> str:
         """SHA-256 of the options, in hex: equal digests run a model in the same way."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
-
-    def with_threads(self, threads: int) -> PredictorOptions:
-        """The same options with another number of threads."""
-        return replace(self, threads=threads)
 
     def to_json(self) -> dict[str, Any]:
         """The options as a JSON object."""

@@ -203,11 +203,6 @@ class PipelineSpec(Section):
         copy._directory = directory.resolve()
         return copy
 
-    @property
-    def active(self) -> dict[str, ModelSpec]:
-        """The models that requests pass, in their order."""
-        return {name: self.models[name] for name in self.steps}
-
     def candidates_of(self, model: str) -> tuple[str, ...]:
         """The precisions to try for `model`, best first."""
         return self.models[model].candidates or self.candidates

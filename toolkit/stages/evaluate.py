@@ -13,6 +13,7 @@ from toolkit.errors import GateError
 from toolkit.evaluation import gate
 from toolkit.evaluation.gate import Candidate, Judgement
 from toolkit.evaluation.metrics import Counts, total
+from toolkit.serving.release import GOLDEN_DIR, GOLDEN_FILE
 from toolkit.stages import dataset, measure
 from toolkit.stages.context import PACKAGE, Context
 from toolkit.stages.dataset import DatasetRef
@@ -20,7 +21,6 @@ from toolkit.stages.variants import Variant, all_variants
 from toolkit.store.artifact import Artifact
 
 RESULT_FILE = "evaluation.json"
-GOLDEN_FILE = "golden.json"
 
 _CODE = (PACKAGE / "evaluation", Path(__file__))
 
@@ -192,7 +192,7 @@ def _report(
 
 def _write_golden(context: Context, data: DatasetRef, answers: Sequence[Any], target: Path) -> None:
     """The first validation images with the answers that the served variants gave, for the running service."""
-    folder = target / "golden"
+    folder = target / GOLDEN_DIR
     folder.mkdir()
     entries = []
     for index, sample in enumerate(data.dataset.validation[: context.spec.golden]):
