@@ -3,7 +3,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from toolkit.evaluation.metrics import Counts, match, normalise, overlaps, rectangles, total
+from toolkit.evaluation.metrics import (
+    Counts,
+    Detections,
+    boxes,
+    characters,
+    detections,
+    distance,
+    equal,
+    lines,
+    match,
+    normalise,
+    overlaps,
+    rectangles,
+    top,
+    total,
+)
 
 Box = list[list[float]]
 
@@ -102,3 +117,97 @@ def test_boxes_that_are_arrays_match_too() -> None:
     found = np.array([box(0, 0, 10, 10)], dtype=np.float32)
     assert match([box(1, 0, 10, 10)], found) == [(0, 0)]
     assert match([box(1, 0, 10, 10)], np.zeros((0, 4, 2), np.float32)) == []
+
+
+def test_boxes_that_lie_on_a_labelled_one_are_right() -> None:
+    truth, found = (
+        [box(0, 0, 10, 10), box(20, 0, 30, 10)],
+        [box(1, 0, 10, 10), box(0, 0, 10, 9), box(50, 0, 60, 10)],
+    )
+    assert boxes(truth, found) == Counts(1, 3, 2)
+
+
+def test_lines_are_right_at_their_place_only() -> None:
+    places = [box(0, 0, 10, 10), box(0, 20, 10, 30)]
+    assert lines(places, ["one", "two"], places, ["one", "two"]) == Counts(2, 2, 2)
+    assert lines(places, ["one", "two"], places, ["two", "one"]) == Counts(0, 2, 2)
+    assert lines(places, ["one", "two"], places[:1], ["one"]) == Counts(1, 1, 2)
+    assert lines([], [], places, ["one", "two"]) == Counts(0, 2, 0)
+
+
+def test_agreement_with_a_reference_is_one_for_the_reference_itself() -> None:
+    # Label-free: the reference's answers are the truth.
+    answers, places = ["a", "b", "c"], [box(0, 0, 10, 10), box(0, 20, 10, 30), box(0, 40, 10, 50)]
+    for own in (equal(answers, answers), boxes(places, places), lines(places, answers, places, answers)):
+        assert own == Counts(3, 3, 3)
+    assert equal(answers, ["a", "x", "c"]) == Counts(2, 3, 3)
+
+
+def test_answers_and_truths_are_as_many() -> None:
+    with pytest.raises(ValueError, match="1 answers for 2 truths"):
+        equal(["a", "b"], ["a"])
+    with pytest.raises(ValueError, match="2 answers for 1 truths"):
+        characters(["a"], ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("kitten", "sitting", 3),
+        ("flaw", "lawn", 2),
+        ("北京大学", "北京大學", 1),
+        ("", "abc", 3),
+        ("abc", "", 3),
+        ("same", "same", 0),
+    ],
+)
+def test_distance_is_the_fewest_edits(first: str, second: str, expected: int) -> None:
+    assert distance(first, second) == distance(second, first) == expected
+
+
+def test_characters_are_right_but_for_the_edits() -> None:
+    # 7 and 5 characters in the longer texts, 3 and 1 edits.
+    counts = characters(["kitten", "12.50"], ["sitting", "1250"])
+    assert counts == Counts(8, 12, 12)
+    assert counts.recall == counts.hmean == pytest.approx(1 - 4 / 12)
+    assert characters(["ab"], ["wxyz"]) == Counts(0, 4, 4)
+    assert characters([], []) == Counts(0, 0, 0)
+
+
+def test_a_label_is_right_among_the_best_classes() -> None:
+    scores = np.array([[0.1, 0.7, 0.2], [0.5, 0.1, 0.4], [0.3, 0.3, 0.4]])
+    labels = [1, 2, 1]
+    assert top(scores, labels) == Counts(1, 3, 3)
+    assert top(scores, labels, 2) == Counts(2, 3, 3)  # of the equal classes of the third the first wins
+    assert top(scores, labels, 5) == Counts(3, 3, 3)
+
+
+def test_a_score_that_is_not_a_number_is_never_right() -> None:
+    assert top(np.full((2, 3), np.nan), [0, 1], 3) == Counts(0, 2, 2)
+
+
+def test_a_detection_takes_the_best_free_box_of_its_class() -> None:
+    truth, found = (
+        [box(0, 0, 10, 10), box(0, 0, 10, 8)],
+        [box(0, 0, 10, 9), box(0, 0, 10, 10), box(0, 0, 10, 10)],
+    )
+    sample = detections(truth, [3, 3], found, [3, 3, 4], [0.5, 0.9, 0.99])
+    # The surer one takes the first box, so the other takes the second; the third is of another class.
+    assert sample == Detections((3, 3, 4), (0.5, 0.9, 0.99), ((True,), (True,), (False,)), (3, 3))
+
+
+def test_a_box_is_found_once_and_by_the_surer_detection() -> None:
+    sample = detections([box(0, 0, 10, 10)], [0], [box(0, 0, 10, 10)] * 2, [0, 0], [0.3, 0.6])
+    assert sample.right == ((False,), (True,))
+
+
+def test_detections_are_matched_for_each_overlap_that_is_asked_for() -> None:
+    sample = detections([box(0, 0, 10, 10)], [0], [box(0, 0, 10, 7)], [0], [0.3], (0.5, 0.7, 0.75))
+    assert sample.right == ((True, True, False),)
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_detections_without_truth_are_wrong_and_truth_without_detections_remains(number: int) -> None:
+    place = box(0, 0, 1, 1)
+    assert detections([], [], [place] * number, [0] * number, [0.5] * number).right == ((False,),) * number
+    assert detections([place] * number, [4] * number, [], [], []).truth == (4,) * number

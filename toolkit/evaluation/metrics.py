@@ -1,4 +1,8 @@
-"""Counts that add up over samples, and the ratios that come from them."""
+"""What is right in one sample: counts that add up over samples, and the ratios that come from them.
+
+The functions that count take the truth and what was found. The truth may be labels; or, where there are none, what
+native FP32 answered: the ratios are the agreement with it then, and its own is one.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from typing import Any
 import numpy as np
 
 Boxes = Sequence[Sequence[Sequence[float]]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -86,3 +91,127 @@ def match(truth: Boxes, found: Boxes, threshold: float = 0.5) -> list[tuple[int,
         taken[1].add(column)
         pairs.append((row, column))
     return pairs
+
+
+def boxes(truth: Boxes, found: Boxes, threshold: float = 0.5) -> Counts:
+    """Boxes of `found` that overlap one of `truth` by at least `threshold`."""
+    return Counts(len(match(truth, found, threshold)), len(found), len(truth))
+
+
+def lines(
+    truth: Boxes, truth_texts: Sequence[str], found: Boxes, found_texts: Sequence[str], threshold: float = 0.5
+) -> Counts:
+    """Boxes of `found` that lie on one of `truth` and say the same."""
+    pairs = match(truth, found, threshold)
+    same = sum(truth_texts[row] == found_texts[column] for row, column in pairs)
+    return Counts(same, len(found), len(truth))
+
+
+def equal(truth: Sequence[object], found: Sequence[object]) -> Counts:
+    """Answers (texts, classes) that are the same as the truth at their place.
+
+    Raises:
+        ValueError: there are not as many answers as truths.
+    """
+    _as_many(truth, found)
+    return Counts(sum(first == second for first, second in zip(truth, found)), len(found), len(truth))
+
+
+def characters(truth: Sequence[str], found: Sequence[str]) -> Counts:
+    """Characters that are right, by edit distance: of the longer of two texts, all but the distance.
+
+    With sums on both sides any of the ratios is one less the normalised edit distance (as in ICDAR 2019's tasks, there
+    averaged over texts). It is never below zero, other than one less the character error rate.
+
+    Raises:
+        ValueError: there are not as many texts found as truths.
+    """
+    _as_many(truth, found)
+    longest = sum(max(len(first), len(second)) for first, second in zip(truth, found))
+    wrong = sum(distance(first, second) for first, second in zip(truth, found))
+    return Counts(longest - wrong, longest, longest)
+
+
+def distance(first: str, second: str) -> int:
+    """Levenshtein's distance: the fewest insertions, deletions and substitutions that make one the other."""
+    if first == second:
+        return 0
+    above = list(range(len(second) + 1))
+    for row, left in enumerate(first, 1):
+        current = [row]
+        for column, right in enumerate(second, 1):
+            current.append(min(above[column] + 1, current[-1] + 1, above[column - 1] + (left != right)))
+        above = current
+    return above[-1]
+
+
+def top(scores: Floats, labels: Sequence[int], k: int = 1) -> Counts:
+    """Labels among the `k` classes with the highest of `scores` (n, classes); of equal scores the first class wins.
+
+    A score that is not a number is never right.
+    """
+    table = np.asarray(scores, dtype=float)
+    rows, columns = np.arange(len(table)), np.asarray(labels, dtype=int)
+    own = table[rows, columns][:, None]
+    earlier = np.arange(table.shape[1])[None] < columns[:, None]
+    rank = ((table > own) | ((table == own) & earlier)).sum(axis=1)
+    right = int(((rank < k) & ~np.isnan(own[:, 0])).sum())
+    return Counts(right, len(table), len(table))
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in one sample, class by class and with scores, for mean average precision.
+
+    Attributes:
+        classes: of each detection.
+        scores: of each detection; higher is surer.
+        right: for each detection whether it has its truth, at each of the overlaps that are asked for.
+        truth: the class of each labelled box.
+    """
+
+    classes: tuple[int, ...]
+    scores: tuple[float, ...]
+    right: tuple[tuple[bool, ...], ...]
+    truth: tuple[int, ...]
+
+
+def detections(
+    truth: Boxes,
+    truth_classes: Sequence[int],
+    found: Boxes,
+    classes: Sequence[int],
+    scores: Sequence[float],
+    thresholds: Sequence[float] = (0.5,),
+) -> Detections:
+    """Detections matched as COCO's protocol does it, without its crowds, size ranges and limit of 100.
+
+    By falling score, each takes the box of its class that it overlaps most of those still free, by at least a
+    threshold. COCO's own `thresholds` are 0.5, 0.55 to 0.95.
+    """
+    table = overlaps(truth, found)
+    other = np.asarray(truth_classes)[:, None] != np.asarray(classes)[None]
+    table[np.broadcast_to(other, table.shape)] = 0
+    order = np.argsort(-np.asarray(scores, dtype=float), kind="stable")
+    columns = [_taken(table, order, threshold) for threshold in thresholds]
+    right = tuple(tuple(bool(column[index]) for column in columns) for index in range(len(scores)))
+    return Detections(
+        tuple(map(int, classes)), tuple(map(float, scores)), right, tuple(map(int, truth_classes))
+    )
+
+
+def _taken(table: Floats, order: Iterable[int], threshold: float) -> list[bool]:
+    """For each detection (column of `table`) whether it gets a truth (row), when they choose in `order`."""
+    free = table.copy()
+    taken = [False] * table.shape[1]
+    for column in order if len(table) else ():
+        row = int(np.argmax(free[:, column]))
+        if free[row, column] >= threshold:
+            free[row] = 0
+            taken[column] = True
+    return taken
+
+
+def _as_many(truth: Sequence[object], found: Sequence[object]) -> None:
+    if len(truth) != len(found):
+        raise ValueError(f"{len(found)} answers for {len(truth)} truths")
