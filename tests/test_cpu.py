@@ -7,9 +7,12 @@ import pytest
 
 from toolkit import cgroup, cpu
 
-SAPPHIRE_RAPIDS = "fpu sse avx avx2 avx512f avx512_vnni avx512_bf16 avx512_fp16 amx_tile amx_int8 amx_bf16"
-CASCADE_LAKE = "fpu sse avx avx2 avx512f avx512dq avx512_vnni"
 HASWELL = "fpu sse avx avx2 fma"
+ALDER_LAKE = f"{HASWELL} avx_vnni"
+SKYLAKE = f"{HASWELL} avx512f avx512bw avx512dq avx512vl"
+CASCADE_LAKE = f"{SKYLAKE} avx512_vnni"
+GENOA = f"{CASCADE_LAKE} avx512_bf16"
+SAPPHIRE_RAPIDS = f"{GENOA} avx_vnni avx512_fp16 amx_tile amx_int8 amx_bf16"
 
 
 def cpuinfo(folder: Path, *flags: str) -> Path:
@@ -26,7 +29,7 @@ def cpuinfo(folder: Path, *flags: str) -> Path:
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (CASCADE_LAKE, {"avx", "avx2", "avx512f", "avx512_vnni"}),
+        (CASCADE_LAKE, {"avx", "avx2", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}),
         (HASWELL, {"avx", "avx2"}),
         ("fpu sse", set()),
     ],
@@ -52,17 +55,72 @@ def test_without_cpuinfo_there_are_no_features(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"),
+    ("flags", "expected", "below"),
     [
-        (SAPPHIRE_RAPIDS, True),
-        ("avx512_bf16", True),
-        ("amx_bf16", True),
-        (CASCADE_LAKE, False),
-        (HASWELL, False),
+        ("fpu sse avx", None, ()),
+        (HASWELL, "AVX2", ()),
+        (ALDER_LAKE, "AVX2_VNNI", ("AVX2",)),
+        (SKYLAKE, "AVX512_CORE", ("AVX2",)),
+        (CASCADE_LAKE, "AVX512_CORE_VNNI", ("AVX2", "AVX512_CORE")),
+        (GENOA, "AVX512_CORE_BF16", ("AVX2", "AVX512_CORE", "AVX512_CORE_VNNI")),
+        (SAPPHIRE_RAPIDS, "AVX512_CORE_AMX", cpu.LEVELS[:-1]),
     ],
 )
-def test_bf16_is_supported_where_it_has_instructions(tmp_path: Path, flags: str, expected: bool) -> None:
-    assert cpu.supports_bf16(cpuinfo(tmp_path, flags)) is expected
+def test_the_level_is_the_best_whose_every_feature_is_there(
+    tmp_path: Path, flags: str, expected: Optional[str], below: tuple[str, ...]
+) -> None:
+    path = cpuinfo(tmp_path, flags)
+    assert cpu.level(path, {}) == expected
+    assert cpu.levels_below(path, {}) == below
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}, "AVX512_CORE"),
+        ({"ONEDNN_MAX_CPU_ISA": "avx512_core"}, "AVX512_CORE"),
+        ({"DNNL_MAX_CPU_ISA": "AVX2"}, "AVX2"),
+        ({"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX512_CORE"}, "AVX2"),
+        ({"ONEDNN_MAX_CPU_ISA": "", "DNNL_MAX_CPU_ISA": "AVX2"}, "AVX2"),
+        ({"ONEDNN_MAX_CPU_ISA": "AVX"}, None),
+        ({"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_AMX"}, "AVX512_CORE_BF16"),
+        ({"ONEDNN_MAX_CPU_ISA": "PENTIUM", "DNNL_MAX_CPU_ISA": "AVX2"}, "AVX512_CORE_BF16"),
+        ({"ONEDNN_MAX_CPU_ISA": "DEFAULT"}, "AVX512_CORE_BF16"),
+    ],
+)
+def test_the_environment_lowers_the_level_as_it_does_for_onednn(
+    tmp_path: Path, environ: dict[str, str], expected: Optional[str]
+) -> None:
+    assert cpu.level(cpuinfo(tmp_path, GENOA), environ) == expected
+
+
+@pytest.mark.parametrize("name", cpu.LEVELS)
+def test_a_child_can_be_made_to_run_at_every_level(tmp_path: Path, name: str) -> None:
+    path = cpuinfo(tmp_path, SAPPHIRE_RAPIDS)
+    outer = {"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2"}
+    assert cpu.level(path, {**outer, **cpu.environment_at(name)}) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("AVX2", False),
+        ("AVX2_VNNI", False),
+        ("AVX512_CORE", False),
+        ("AVX512_CORE_VNNI", False),
+        ("AVX512_CORE_BF16", True),
+        ("AVX512_CORE_FP16", True),
+        ("AVX512_CORE_AMX", True),
+    ],
+)
+def test_bf16_is_supported_where_it_has_instructions(name: str, expected: bool) -> None:
+    assert cpu.supports_bf16(name) is expected
+
+
+def test_without_a_level_the_one_of_this_process_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cpu.supports_bf16() is cpu.supports_bf16(cpu.level())
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI")
+    assert not cpu.supports_bf16()
 
 
 @pytest.mark.parametrize(("quota", "expected"), [(None, 8), (64.0, 8), (4.0, 4), (2.5, 2), (0.5, 1)])

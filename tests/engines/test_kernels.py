@@ -1,78 +1,263 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 
-from toolkit.engines import kernels
-from toolkit.engines.kernels import Primitive
+from tests.jobs import attempt_all
+from toolkit import cpu
+from toolkit.child import Progress
+from toolkit.engines import graph, kernels, layers, model, qdq, signature
+from toolkit.engines.executed import Step
+from toolkit.engines.options import INT8_OPERATORS, PredictorOptions
+from toolkit.engines.verbose import PRODUCTS, Primitive
+from toolkit.errors import ModelError
 
-CONVOLUTION = (
-    "onednn_verbose,exec,cpu,convolution,brgconv:avx512_core_vnni,forward_inference,src_s8:a:blocked:acdb::f0 "
-    "wei_s8:ap:blocked:AcdB64a4b::f1:s8m1 bia_f32::blocked:a::f0 dst_s8:a:blocked:acdb::f0,"
-    "attr-scales:src0:0+dst:0+wei:1 attr-post-ops:eltwise_swish:1 ,alg:convolution_direct,"
-    "mb1_ic960oc60_ih1oh1kh1sh1dh0ph0_iw40ow40kw3sw1dw0pw1,0.065918"
-)
-# The source is what counts: here the weights are s8 and the source is not.
-FLOAT_CONVOLUTION = CONVOLUTION.replace("src_s8:a", "src_f32:")
-UNSIGNED = CONVOLUTION.replace("src_s8:a", "src_u8:").replace("0.065918", "1.5")
-BF16 = (
-    "onednn_verbose,exec,cpu,inner_product,brgemm:avx512_core_bf16,forward_inference,src_bf16::blocked:ab::f0 "
-    "wei_bf16:a:blocked:AB16b64a2b::f0 bia_f32::blocked:a::f0 dst_bf16::blocked:ab::f0,,,mb1ic4oc2,0.0229492"
-)
-DECONVOLUTION = CONVOLUTION.replace("cpu,convolution", "cpu,deconvolution").replace("src_s8:a", "src_f32:")
-REORDER = "onednn_verbose,exec,cpu,reorder,simple:any,undef,src_f32::blocked:ab::f0 dst_s8::blocked:ab::f0,,,1x2,0.0029"
-OLD = (
-    "dnnl_verbose,exec,cpu,matmul,gemm:jit,undef,src_u8::blocked:ab:f0 wei_s8::blocked:ab:f0 "
-    "dst_f32::blocked:ab:f0,,,4x8:8x2:4x2,0.5"
-)
-NOISE = [
-    "onednn_verbose,info,oneDNN v3.4.1 (commit f5ff0a6de16c130053bec1a1aec3a9b826c66f78)",
-    "onednn_verbose,info,cpu,runtime:threadpool,nthr:1",
-    "onednn_verbose,primitive,info,template:operation,engine,primitive,implementation,prop_kind,memory_descriptors",
-    "onednn_verbose,create:cache_miss,cpu,convolution,brgconv:avx512_core,forward_inference,src_f32::,,,mb1,0.05",
-    "I1123 00:17:28.1 26872 analysis_predictor.cc:1",
-    "",
+FIRST = Primitive("convolution", "int8", "jit_int8:avx512_core_vnni", 800, (8, 4, 1, 1), 0.5)
+SECOND = Primitive("convolution", "int8", "brgconv:avx512_core_vnni", 100, (2, 8, 1, 1), 0.25)
+TRANSPOSED = Primitive("deconvolution", "fp32", "brg_conv:avx512_core", 60, (2, 1, 2, 2), 1.5)
+DENSE = Primitive("inner_product", "fp32", "brgemm:avx512_core", 39, (3, 13), 0.125)
+REORDER = Primitive("reorder", "fp32", "jit:uni", 0, (), 0.0625)
+HEAD = [
+    Primitive("gemm_api", "fp32", "", 6, (2, 3), 0.25),
+    Primitive("gemm_api", "fp32", "", 4, (3, 2), 0.5),
 ]
+ORDER = [
+    Step("conv_0", ("convolution",), (8, 4, 1, 1)),
+    Step("conv_1", ("convolution",), (2, 8, 1, 1)),
+    Step("up", ("deconvolution",), (2, 1, 2, 2)),
+    Step("native", PRODUCTS, (7, 7)),
+    Step("fc", PRODUCTS, (3, 13)),
+]
+RUN = [REORDER, FIRST, SECOND, REORDER, TRANSPOSED, DENSE]
+
+LAYERS = """
+import paddle
+
+class Net(paddle.nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.first = paddle.nn.Conv2D(3, 16, 3, padding=1)
+        self.depthwise = paddle.nn.Conv2D(16, 16, 5, padding=2, groups=16)
+        self.grouped = paddle.nn.Conv2D(16, 4, 1, groups=2)
+        self.up = paddle.nn.Conv2DTranspose(4, 2, 2, stride=2)
+        self.left = paddle.nn.Conv2D(2, 2, 1)
+        self.right = paddle.nn.Conv2D(2, 2, 1)
+        self.dense = paddle.nn.Linear(512, 5)
+
+    def forward(self, x):
+        x = self.up(self.grouped(paddle.nn.functional.relu(self.depthwise(self.first(x)))))
+        return self.dense((self.left(x) - self.right(x)).flatten(1))
+"""
+SHAPES = {"x": [1, 3, 8, 8]}
+# By hand: outputs (the transposed one: inputs) x weights that each of them meets.
+WORK = {
+    "conv2d_0": 8 * 8 * 16 * 3 * 9,
+    "conv2d_1": 8 * 8 * 16 * 25,
+    "conv2d_2": 8 * 8 * 4 * 8,
+    "conv2d_transpose_0": 8 * 8 * 4 * 2 * 4,
+    "conv2d_3": 16 * 16 * 2 * 2,
+    "conv2d_4": 16 * 16 * 2 * 2,
+    "linear_0": 512 * 5,
+}
+
+IN_INT8 = ("conv2d_0", "conv2d_3", "linear_0")
 
 
-def test_a_primitive_is_its_kind_the_type_of_its_source_and_its_time() -> None:
-    assert kernels.parse([CONVOLUTION, BF16]) == [
-        Primitive("convolution", "int8", 0.065918),
-        Primitive("inner_product", "bf16", 0.0229492),
-    ]
+def quantize(source: str, names: list[str], target: str, progress: Progress) -> None:
+    """Let the layers `names` of the model in `source` run in INT8; called in a child."""
+    del progress
+    program = graph.read(model.files_in(Path(source)))
+    for layer in layers.layers_of(program):
+        if layer.name in names:
+            qdq.quantize_activation(program, layer, layer.activations[0], 4.0)
+            qdq.quantize_weight(program, layer, "channel")
+        else:
+            qdq.keep_float(program, layer)
+    Path(target).mkdir()
+    program.write(Path(target))
+    signature.read(Path(source)).write(Path(target))
 
 
-@pytest.mark.parametrize(
-    ("line", "source"),
-    [(CONVOLUTION, "int8"), (UNSIGNED, "int8"), (FLOAT_CONVOLUTION, "fp32"), (OLD, "int8")],
-)
-def test_the_source_decides_not_the_weights(line: str, source: str) -> None:
-    (primitive,) = kernels.parse([line])
-    assert primitive.source == source
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kernels")
 
 
-def test_what_was_not_executed_is_no_proof() -> None:
-    assert kernels.parse(NOISE) == []
+@pytest.fixture(scope="module")
+def outcomes(folder: Path) -> dict[str, Any]:
+    """Proofs of a small network, in one process."""
+    (folder / "layers.py").write_text(LAYERS)
+    (folder / "fp32").mkdir()
+    np.savez(folder / "two.npz", x=np.zeros((2, 3, 8, 8), np.float32))
+    np.savez(folder / "other.npz", y=np.zeros((1, 3, 8, 8), np.float32))
+    export = {
+        "layer": "layers:Net",
+        "arguments": {},
+        "weights": None,
+        "tensors": [{"name": "x", "shape": [-1, 3, 8, 8], "dtype": "float32"}],
+        "search_path": str(folder),
+        "target": str(folder / "fp32"),
+        "inputs": SHAPES,
+        "outputs": ["y"],
+    }
+    quantized = {"source": str(folder / "fp32"), "names": list(IN_INT8), "target": str(folder / "int8")}
+    onednn, int8 = (
+        PredictorOptions(backend="onednn"),
+        PredictorOptions("int8", "onednn", op_set=INT8_OPERATORS),
+    )
+    calls = {
+        "export": ("toolkit.engines.export:from_layer", export),
+        "onednn": prove(folder, onednn),
+        "feed": prove(folder, onednn, feed=str(folder / "two.npz")),
+        "other feed": prove(folder, onednn, feed=str(folder / "other.npz")),
+        "no feed": prove(folder, onednn, feed=str(folder / "none.npz")),
+        "native": prove(folder, PredictorOptions()),
+        "not quantized": prove(folder, int8),
+        "quantize": ("tests.engines.test_kernels:quantize", quantized),
+        "int8": prove(folder, int8, model_dir=str(folder / "int8")),
+    }
+    found = attempt_all(list(calls.values()), folder / "log", kernels.VERBOSE_ENVIRONMENT)
+    return dict(zip(calls, found))
 
 
-@pytest.mark.parametrize("line", [CONVOLUTION[:100], CONVOLUTION[:-9], CONVOLUTION + "I1123 garbled"])
-def test_a_line_that_was_cut_or_garbled_is_left_out(line: str) -> None:
-    assert kernels.parse([line, OLD]) == kernels.parse([OLD])
+def prove(folder: Path, options: PredictorOptions, **more: str) -> tuple[str, dict[str, Any]]:
+    arguments = {"model_dir": str(folder / "fp32"), "options": options.to_json(), "shapes": SHAPES, **more}
+    return "toolkit.engines.kernels:prove", arguments
 
 
-def test_heavy_primitives_are_counted_by_kind_and_type() -> None:
-    lines = [CONVOLUTION, UNSIGNED, FLOAT_CONVOLUTION, DECONVOLUTION, REORDER, BF16, *NOISE]
-    assert kernels.count(kernels.parse(lines)) == {
-        "convolution": {"fp32": 1, "int8": 2},
+def test_the_work_of_every_layer_of_a_real_network_is_known_by_name(outcomes: dict[str, Any]) -> None:
+    found = outcomes["onednn"]
+    assert {layer["name"]: layer["macs"] for layer in found["layers"]} == WORK
+    assert found["macs"] == {"fp32": sum(WORK.values()), "bf16": 0, "int8": 0}
+    assert found["outside"] == []
+    assert found["primitives"] == {
+        "convolution": {"fp32": 5},
         "deconvolution": {"fp32": 1},
-        "inner_product": {"bf16": 1},
+        "inner_product": {"fp32": 1},
     }
 
 
-def test_the_proof_in_words_tells_how_many_of_how_many() -> None:
-    counts = {"convolution": {"fp32": 12, "int8": 41}, "inner_product": {"fp32": 1}, "matmul": {"int8": 2}}
-    assert kernels.describe(counts, "int8") == "41 of 53 convolutions ran INT8, 2 of 2 matmuls ran INT8"
+def test_every_layer_and_all_else_have_a_time(outcomes: dict[str, Any]) -> None:
+    found = outcomes["onednn"]
+    assert all(layer["milliseconds"] > 0 and layer["implementation"] for layer in found["layers"])
+    total = sum(layer["milliseconds"] for layer in found["layers"])
+    assert sum(found["milliseconds"].values()) == pytest.approx(total, abs=0.001)
+    assert found["others"]["binary"] > 0
+
+
+def test_a_real_input_is_run_instead_of_the_probe(outcomes: dict[str, Any]) -> None:
+    assert outcomes["feed"]["macs"]["fp32"] == 2 * sum(WORK.values())
+
+
+def test_an_input_that_does_not_fit_is_an_error(outcomes: dict[str, Any]) -> None:
+    assert "takes the inputs ['x'], not ['y']" in outcomes["other feed"].message
+    assert "cannot be read" in outcomes["no feed"].message
+    assert outcomes["no feed"].where.endswith("none.npz")
+
+
+def test_int8_that_does_not_run_in_int8_is_an_error(outcomes: dict[str, Any]) -> None:
+    error = outcomes["not quantized"]
+    assert isinstance(error, ModelError), error
+    assert "int8 was asked for, but no convolution or matrix product ran in it" in error.message
+
+
+def test_layers_keep_their_names_when_they_are_quantized_and_the_proof_tells_which_are(
+    outcomes: dict[str, Any],
+) -> None:
+    found = outcomes["int8"]
+    assert {layer["name"]: layer["macs"] for layer in found["layers"]} == WORK
+    assert {layer["name"] for layer in found["layers"] if layer["dtype"] == "int8"} == set(IN_INT8)
+    work = sum(WORK[name] for name in IN_INT8)
+    assert found["macs"] == {"int8": work, "fp32": sum(WORK.values()) - work, "bf16": 0}
+    assert found["share"] == pytest.approx(work / sum(WORK.values()))
+
+
+def test_the_native_reference_runs_without_onednn(outcomes: dict[str, Any]) -> None:
+    assert outcomes["native"]["primitives"] == {}
+    assert outcomes["native"]["layers"] == []
+
+
+@pytest.mark.skipif("AVX512_CORE" not in cpu.levels(), reason="the processor has no level to leave out")
+@pytest.mark.usefixtures("outcomes")
+def test_a_child_at_a_lower_level_runs_the_kernels_of_that_level(folder: Path) -> None:
+    environment = {**kernels.VERBOSE_ENVIRONMENT, **cpu.environment_at("AVX2")}
+    (found,) = attempt_all([prove(folder, PredictorOptions(backend="onednn"))], folder / "log", environment)
+    implementations = " ".join(layer["implementation"] for layer in found["layers"])
+    assert "avx2" in implementations
+    assert "avx512" not in implementations
+
+
+def test_the_share_is_of_the_work_and_not_of_the_number_of_layers() -> None:
+    found = kernels.proof(RUN, ORDER)
+    assert found["macs"] == {"fp32": 99, "bf16": 0, "int8": 900}
+    assert found["share"] == pytest.approx(900 / 999)
+    assert found["primitives"] == {
+        "convolution": {"int8": 2},
+        "deconvolution": {"fp32": 1},
+        "inner_product": {"fp32": 1},
+    }
+
+
+def test_the_time_is_told_by_kind_and_type_and_that_of_all_else_apart() -> None:
+    found = kernels.proof(RUN, ORDER)
+    assert list(found["milliseconds"].items()) == [
+        ("deconvolution/fp32", 1.5),
+        ("convolution/int8", 0.75),
+        ("inner_product/fp32", 0.125),
+    ]
+    assert found["others"] == {"reorder": 0.125}
+
+
+def test_layers_are_told_by_name_in_the_order_of_execution() -> None:
+    layers = kernels.proof(RUN, ORDER)["layers"]
+    assert [layer["name"] for layer in layers] == ["conv_0", "conv_1", "up", "fc"]
+    assert layers[0] == {
+        "name": "conv_0",
+        "kind": "convolution",
+        "dtype": "int8",
+        "implementation": "jit_int8:avx512_core_vnni",
+        "macs": 800,
+        "milliseconds": 0.5,
+    }
+
+
+def test_a_layer_without_a_primitive_is_told_to_have_run_outside() -> None:
+    assert kernels.proof(RUN, ORDER)["outside"] == ["native"]
+
+
+def test_the_heads_of_fused_attention_are_two_products_with_the_work_of_all() -> None:
+    found = kernels.proof([*HEAD, *HEAD, *HEAD, FIRST, *HEAD], ORDER)
+    assert [(layer["name"], layer["macs"], layer["milliseconds"]) for layer in found["layers"]] == [
+        (None, 18, 0.75),
+        (None, 12, 1.5),
+        ("conv_0", 800, 0.5),
+        (None, 6, 0.25),
+        (None, 4, 0.5),
+    ]
+
+
+def test_a_model_without_onednn_has_no_share() -> None:
+    assert kernels.proof([], ORDER)["share"] == 0
+
+
+def test_the_typical_time_is_the_median_and_a_run_with_lost_lines_does_not_count() -> None:
+    def run(*times: float) -> list[Primitive]:
+        return [Primitive("convolution", "fp32", "jit", 1, (1, 1), time) for time in times]
+
+    (first, second) = kernels.typical([run(1.0, 9.0), run(3.0, 2.0), run(2.0, 4.0), run(100.0)])
+    assert (first.milliseconds, second.milliseconds) == (2.0, 4.0)
+
+
+def test_the_proof_in_words_tells_layers_and_work() -> None:
+    found = kernels.proof(RUN, ORDER)
     assert (
-        kernels.describe(counts, "fp32") == "12 of 53 convolutions ran FP32, 1 of 1 inner products ran FP32"
+        kernels.describe(found, "int8") == "2 of 3 convolutions ran INT8 (90 % of the multiply-accumulates)"
     )
-    assert kernels.describe(counts, "bf16") == "nothing ran BF16"
-    assert kernels.describe({}, "int8") == "nothing ran INT8"
+    assert kernels.describe(found, "fp32") == (
+        "1 of 3 convolutions ran FP32, 1 of 1 matrix products ran FP32 (9 % of the multiply-accumulates)"
+    )
+    assert kernels.describe(found, "bf16") == "nothing ran BF16"
+    assert kernels.describe(kernels.proof([], []), "int8") == "nothing ran INT8"

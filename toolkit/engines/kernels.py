@@ -1,114 +1,196 @@
-"""The proof of what ran: oneDNN's own report of the primitives of one inference, with their data types.
+"""The proof of what ran: oneDNN's own report of one inference, by layer, with data types, work and time.
 
 A model that is configured for INT8 may run in float without a word. So the proof comes from `ONEDNN_VERBOSE=1`,
-which prints every primitive that was executed (oneDNN Developer Guide, "Verbose Mode").
+which prints every primitive that was executed. What runs outside oneDNN is not in it, apart from the names.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-import re
+import statistics
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
+import numpy as np
+
 from toolkit.child import Progress
-from toolkit.engines import export, model, signature
-from toolkit.engines.options import PredictorOptions
+from toolkit.engines import executed, export, model, predictor, signature, verbose
+from toolkit.engines.executed import Step
+from toolkit.engines.options import PRECISIONS, PredictorOptions
+from toolkit.engines.verbose import CONVOLUTIONS, PRODUCTS, Primitive
 from toolkit.errors import ModelError
 
 VERBOSE_ENVIRONMENT = {"ONEDNN_VERBOSE": "1", "DNNL_VERBOSE": "1"}
 
-_HEAVY = ("convolution", "deconvolution", "inner_product", "matmul")
-# onednn_verbose,exec,cpu,convolution,jit_int8:avx512_core_vnni,forward_inference,src_u8::blocked:...,...,0.05
-# A line that other output has cut up is left out.
-_EXECUTED = re.compile(
-    r"(?:onednn|dnnl)_verbose,(?:[\d.]+,)?exec,\w+,(?P<kind>\w+),.*,(?P<time>\d+(?:\.\d+)?(?:e-?\d+)?)\s*$"
-)
-_SOURCE = re.compile(r"\bsrc_([a-z0-9]+):")
-
-
-@dataclass(frozen=True)
-class Primitive:
-    """One executed primitive: its kind, the data type of its source, and its time."""
-
-    kind: str
-    source: str
-    milliseconds: float
+_RUNS = 3
+_FAMILIES = {"convolutions": CONVOLUTIONS, "matrix products": PRODUCTS}
 
 
 def prove(
-    model_dir: str, options: Mapping[str, Any], shapes: Mapping[str, Any], progress: Progress
+    model_dir: str,
+    options: Mapping[str, Any],
+    shapes: Mapping[str, Any],
+    progress: Progress,
+    feed: Optional[str] = None,
 ) -> dict[str, Any]:
-    """Run one warm inference and count its primitives; must run with `VERBOSE_ENVIRONMENT`.
+    """Run warm inferences and report what they consist of; must run with `VERBOSE_ENVIRONMENT`.
 
     Args:
         shapes: probe shape of each input.
+        feed: .npz file with an array for each input, to run instead of the probe.
 
     Returns:
-        For each heavy kind of primitive the number by data type: `{"convolution": {"int8": 41, "fp32": 12}}`.
+        See `proof`.
 
     Raises:
-        ModelError: INT8 was asked for and no primitive ran in INT8.
+        ModelError: INT8 or bf16 was asked for and no primitive ran in it, or `feed` does not fit the model.
     """
     del progress
-    chosen = PredictorOptions.from_json(options)
-    run = model.load(Path(model_dir), chosen)
-    feed = export.probe_feed(signature.read(Path(model_dir)), shapes)
-    run(feed)
-    with _captured_output() as lines:
-        run(feed)
-    counts = count(parse(lines))
-    if chosen.precision != "fp32" and not any(chosen.precision in kinds for kinds in counts.values()):
+    directory, chosen = Path(model_dir), PredictorOptions.from_json(options)
+    run = model.load(directory, chosen)
+    arrays = _arrays(feed) if feed else export.probe_feed(signature.read(directory), shapes)
+    run(arrays)
+    primitives = typical([_observe(run, arrays) for _ in range(_RUNS)])
+    order = executed.steps(directory, chosen) if any(item.is_heavy for item in primitives) else []
+    found = proof(primitives, order)
+    if chosen.precision != "fp32" and not found["macs"][chosen.precision]:
         raise ModelError(
             f"{chosen.precision} was asked for, but no convolution or matrix product ran in it",
             where=model_dir,
             remedy="check `quantize.ops` and `quantize.kernels` of the model in the pipeline spec",
         )
-    return {"primitives": counts}
+    return found
 
 
-def parse(lines: list[str]) -> list[Primitive]:
-    """The executed primitives in oneDNN's verbose output."""
-    return [primitive for primitive in map(_parse_line, lines) if primitive is not None]
+def _arrays(feed: str) -> predictor.Feed:
+    try:
+        with np.load(feed, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:
+        raise ModelError(
+            f"the arrays to run the model with cannot be read: {type(error).__name__}", where=feed
+        ) from error
 
 
-def _parse_line(line: str) -> Optional[Primitive]:
-    found = _EXECUTED.match(line)
-    if found is None:
-        return None
-    source = _SOURCE.search(line)
-    return Primitive(
-        found.group("kind"), _type_name(source.group(1) if source else ""), float(found.group("time"))
+def _observe(run: predictor.Predictor, arrays: predictor.Feed) -> list[Primitive]:
+    with _captured_output() as lines:
+        run(arrays)
+    return verbose.parse(lines)
+
+
+def typical(runs: Sequence[Sequence[Primitive]]) -> list[Primitive]:
+    """One run for several: the median time of each primitive; a run of which lines were lost does not count."""
+    whole = max(runs, key=len)
+    same = [run for run in runs if len(run) == len(whole)]
+    return [
+        replace(item, milliseconds=statistics.median(run[index].milliseconds for run in same))
+        for index, item in enumerate(whole)
+    ]
+
+
+def proof(primitives: Sequence[Primitive], order: Sequence[Step]) -> dict[str, Any]:
+    """What one inference consists of.
+
+    Args:
+        primitives: in the order of execution.
+        order: layers of the model, in the same order.
+
+    Returns:
+        primitives: numbers of convolutions and matrix products by kind and data type.
+        macs: multiply-accumulates by data type.
+        share: INT8's part of them, 0 to 1.
+        milliseconds: time of the convolutions and matrix products, by `kind/dtype`.
+        layers: of each convolution and matrix product, in the order of execution: name (None: unknown), kind,
+            dtype, implementation, macs, milliseconds.
+        others: time of all else by kind.
+        outside: names of layers that no primitive was found for: Paddle's own kernels ran them, and `macs` lacks
+            theirs, or fusing hid them.
+    """
+    heavy = _joined([item for item in primitives if item.is_heavy])
+    names = executed.names(heavy, order)
+    macs = dict.fromkeys(PRECISIONS, 0)
+    for item in heavy:
+        macs[item.source] = macs.get(item.source, 0) + item.macs
+    return {
+        "primitives": count(primitives),
+        "macs": macs,
+        "share": macs["int8"] / max(1, sum(macs.values())),
+        "milliseconds": _times((f"{item.kind}/{item.source}", item) for item in heavy),
+        "layers": [_layer(name, item) for name, item in zip(names, heavy)],
+        "others": _times((item.kind, item) for item in primitives if not item.is_heavy),
+        "outside": [step.name for step in order if step.name is not None and step.name not in names],
+    }
+
+
+def _layer(name: Optional[str], item: Primitive) -> dict[str, Any]:
+    return {
+        "name": name,
+        "kind": item.kind,
+        "dtype": item.source,
+        "implementation": item.implementation,
+        "macs": item.macs,
+        "milliseconds": item.milliseconds,
+    }
+
+
+def _times(items: Iterable[tuple[str, Primitive]]) -> dict[str, float]:
+    """Milliseconds by name; the greatest first."""
+    times: dict[str, float] = defaultdict(float)
+    for name, item in items:
+        times[name] += item.milliseconds
+    return {name: round(times[name], 4) for name in sorted(times, key=lambda name: -times[name])}
+
+
+def _joined(heavy: Sequence[Primitive]) -> list[Primitive]:
+    """Plain matrix products in a row as one for each shape: fused attention makes two for each head and sample."""
+    joined: list[Primitive] = []
+    row: dict[tuple[int, ...], int] = {}
+    for item in heavy:
+        if item.kind != "gemm_api":
+            row = {}
+        position = row.setdefault(item.weight_shape, len(joined)) if item.kind == "gemm_api" else len(joined)
+        if position == len(joined):
+            joined.append(item)
+        else:
+            joined[position] = _sum(joined[position], item)
+    return joined
+
+
+def _sum(first: Primitive, second: Primitive) -> Primitive:
+    return replace(
+        first, macs=first.macs + second.macs, milliseconds=first.milliseconds + second.milliseconds
     )
 
 
-def _type_name(onednn: str) -> str:
-    return {"u8": "int8", "s8": "int8", "bf16": "bf16", "f32": "fp32"}.get(onednn, onednn)
-
-
-def count(primitives: list[Primitive]) -> dict[str, dict[str, int]]:
-    """Heavy primitives by kind and data type."""
-    found = Counter((item.kind, item.source) for item in primitives if item.kind in _HEAVY)
+def count(primitives: Sequence[Primitive]) -> dict[str, dict[str, int]]:
+    """Convolutions and matrix products by kind and data type: `{"convolution": {"int8": 41, "fp32": 12}}`."""
+    found = Counter((item.kind, item.source) for item in primitives if item.is_heavy)
     counts: dict[str, dict[str, int]] = {}
     for (kind, source), number in sorted(found.items()):
         counts.setdefault(kind, {})[source] = number
     return counts
 
 
-def describe(counts: Mapping[str, Mapping[str, int]], precision: str) -> str:
-    """The proof in words: `41 of 53 convolutions ran INT8`; only kinds that ran in `precision` at all."""
-    parts = [
-        f"{kinds[precision]} of {sum(kinds.values())} {kind.replace('_', ' ')}s ran {precision.upper()}"
-        for kind, kinds in counts.items()
-        if precision in kinds
-    ]
-    return ", ".join(parts) or f"nothing ran {precision.upper()}"
+def describe(found: Mapping[str, Any], precision: str) -> str:
+    """The proof in words: `62 of 64 convolutions ran INT8 (93 % of the multiply-accumulates)`.
+
+    Only what ran in `precision` at all is told; the percentage is rounded down.
+    """
+    parts = []
+    for family, kinds in _FAMILIES.items():
+        dtypes = [layer["dtype"] for layer in found["layers"] if layer["kind"] in kinds]
+        if precision in dtypes:
+            parts.append(f"{dtypes.count(precision)} of {len(dtypes)} {family} ran {precision.upper()}")
+    if not parts:
+        return f"nothing ran {precision.upper()}"
+    percent = 100 * found["macs"][precision] // sum(found["macs"].values())
+    return f"{', '.join(parts)} ({percent} % of the multiply-accumulates)"
 
 
 @contextmanager
