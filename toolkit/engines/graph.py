@@ -6,6 +6,7 @@ inside it (of loops and branches) use counts as used.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,10 @@ class Graph:
         """The operator that writes `name`; None for an input or a parameter."""
         return next((op for op in self.ops if name in written(op)), None)
 
+    def writers(self, name: str) -> list[Op]:
+        """The operators of the first block that write `name`; several where a program assigns to it again."""
+        return [op for op in self.ops if name in written(op)]
+
     def consumers(self, name: str) -> list[Op]:
         """The operators of the first block that read `name`, `fetch` among them."""
         return [op for op in self.ops if name in read_by(op)]
@@ -88,6 +93,12 @@ class Graph:
         """Whether exactly one operator of the first block reads `name`, and nothing else does."""
         readers = self.consumers(name)
         return len(readers) == 1 and readers[0].type != "fetch" and name not in self.used_inside()
+
+    def fresh_name(self, wanted: str) -> str:
+        """A name that no tensor has: `wanted`, or that with a number."""
+        taken = {item.name for block in self.description.blocks for item in block.vars}
+        candidates = (f"{wanted}_{number}" if number else wanted for number in itertools.count())
+        return next(name for name in candidates if name not in taken)
 
     def add_variable(self, name: str, like: str) -> str:
         """Declare a tensor with the type and shape of another."""
