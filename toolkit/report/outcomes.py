@@ -1,0 +1,125 @@
+"""What the evaluation came to, in one word and in one sentence; an inconclusive verdict never hides behind a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from toolkit.report import text
+from toolkit.report.text import look_up
+
+PASS, FAIL, INCONCLUSIVE, UNKNOWN = "pass", "fail", "inconclusive", "unknown"
+
+_PRECISIONS = {"native": "native FP32", "fp32": "FP32", "bf16": "bf16", "int8": "INT8"}
+
+
+def models_of(evaluation: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The models by name; those of which nothing is known are empty."""
+    found = evaluation.get("models")
+    items = found.items() if isinstance(found, Mapping) else ()
+    return {str(name): entry if isinstance(entry, Mapping) else {} for name, entry in items}
+
+
+def candidates_of(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The candidates of a model."""
+    return text.mappings(model.get("candidates"))
+
+
+def chosen_of(model: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:
+    """The candidate that is served; None where none is."""
+    label = model.get("chosen")
+    return next((item for item in candidates_of(model) if label and item.get("label") == label), None)
+
+
+def native_of(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The reference; empty where it was not measured."""
+    return next((item for item in candidates_of(model) if item.get("precision") == "native"), {})
+
+
+def best_int8_of(model: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:
+    """The INT8 candidate that came furthest: the one that was judged, else the one that lost least in the search."""
+    found = [item for item in candidates_of(model) if item.get("precision") == "int8"]
+    judged = [item for item in found if item.get("verdict")]
+    searched = [item for item in found if text.finite(look_up(item, "search", "drop")) is not None]
+    if judged or searched:
+        stage = "verdict" if judged else "search"
+        return min(judged or searched, key=lambda item: _drop(item, stage))
+    return next(iter(found), None)
+
+
+def _drop(candidate: Mapping[str, Any], stage: str) -> float:
+    drop = text.finite(look_up(candidate, stage, "drop"))
+    return float("inf") if drop is None else drop
+
+
+def named(precision: Any) -> str:
+    """A precision as it is written in sentences."""
+    return _PRECISIONS.get(str(precision), str(precision))
+
+
+def is_inconclusive(model: Mapping[str, Any]) -> bool:
+    """Whether what is served of a model was neither proven good nor proven bad."""
+    return bool(look_up(chosen_of(model), "verdict", "outcome") == INCONCLUSIVE)
+
+
+def outcome(evaluation: Mapping[str, Any]) -> str:
+    """`pass`, `fail`, `inconclusive` (passed, but not proven), or `unknown`."""
+    passed = evaluation.get("passed")
+    if passed is None:
+        return UNKNOWN
+    if not passed:
+        return FAIL
+    whole = look_up(evaluation, "end_to_end", "verdict", "outcome")
+    if whole == INCONCLUSIVE or any(map(is_inconclusive, models_of(evaluation).values())):
+        return INCONCLUSIVE
+    return PASS
+
+
+def sentence(evaluation: Mapping[str, Any]) -> str:
+    """The verdict in one sentence."""
+    name, found = evaluation.get("pipeline") or "the pipeline", outcome(evaluation)
+    if found == UNKNOWN:
+        return f"{name} has not been judged."
+    if found == FAIL:
+        reason = str(evaluation.get("reason") or "no candidate kept the accuracy that is asked for")
+        return f"{name} does not pass the gate: {reason.rstrip('.')}."
+    served = text.listed([_served(key, model) for key, model in models_of(evaluation).items()]) or "nothing"
+    if found == PASS:
+        return f"{name} passes the gate with {served}: {_limit(evaluation)}{_whole(evaluation)}."
+    return f"{name} is accepted as inconclusive, with {served}: {_limit(evaluation)}{_whole(evaluation)}."
+
+
+def _served(name: str, model: Mapping[str, Any]) -> str:
+    found = chosen_of(model)
+    mark = " (inconclusive)" if is_inconclusive(model) else ""
+    return f"{name} in {named(found.get('precision')) if found else 'no form that is known'}{mark}"
+
+
+def _limit(evaluation: Mapping[str, Any]) -> str:
+    gate = evaluation.get("gate")
+    unit = "%" if look_up(gate, "relative") else "points"
+    limit = f"{text.significant(look_up(gate, 'max_drop'))} {unit}"
+    confidence = text.percent(look_up(gate, "confidence"), 0)
+    if outcome(evaluation) == PASS:
+        return f"a drop of less than {limit} against native FP32 is proven with {confidence} confidence"
+    return f"the samples do not prove a drop of less than {limit} against native FP32 with {confidence} confidence"
+
+
+def _whole(evaluation: Mapping[str, Any]) -> str:
+    whole = evaluation.get("end_to_end")
+    served, native = look_up(whole, "served"), look_up(whole, "native")
+    if served is None or native is None:
+        return ""
+    lines = look_up(whole, "lines")
+    of = f" of {text.counted(lines, 'line')}" if lines else ""
+    return f"; end to end {text.percent(served)}{of} are right, {text.percent(native)} in native FP32"
+
+
+def limit_in_points(evaluation: Mapping[str, Any], model: Mapping[str, Any]) -> Optional[float]:
+    """The drop that the gate allows a model, in points; None where it is not known."""
+    limit = text.finite(look_up(evaluation, "gate", "max_drop"))
+    if limit is None or not look_up(evaluation, "gate", "relative"):
+        return limit
+    native = native_of(model)
+    value = text.finite(look_up(native, "verdict", "value") or look_up(native, "search", "value"))
+    return None if value is None else limit * value
