@@ -12,6 +12,8 @@ MAKEFLAGS += --no-builtin-rules
 MODEL ?= ocr#         pipeline to work on, a folder of pipelines/
 DATA ?=#              data to calibrate and evaluate with, instead of what the pipeline names
 PRECISION ?=#         candidate to serve instead of the one that wins: int8, bf16 or fp32
+BUDGET ?=#            time for the search for INT8 candidates: 90s, 5m, 1h (that of the spec if not given)
+STRICT ?=#            1: `make evaluate` fails too if the verdict on what would be served is inconclusive
 HOST ?=#              address to listen on (127.0.0.1 if not given)
 HTTP_PORT ?=#         port for HTTP (9393 if not given)
 GRPC_PORT ?=#         port for gRPC (9394 if not given)
@@ -37,7 +39,8 @@ VERBOSE_OPTION = $(if $(filter-out 0,$(V)),-v)
 BUILD_OPTIONS = $(call option,--build,BUILD) $(VERBOSE_OPTION)
 PORT_OPTIONS = $(call option,--host,HOST) $(call option,--http-port,HTTP_PORT) $(call option,--grpc-port,GRPC_PORT)
 MODEL_OPTIONS = $(call option,--model,MODEL) $(BUILD_OPTIONS)
-STAGE_OPTIONS = $(MODEL_OPTIONS) $(call option,--data,DATA) $(call option,--precision,PRECISION)
+STAGE_OPTIONS = $(MODEL_OPTIONS) $(call option,--data,DATA) $(call option,--precision,PRECISION) \
+    $(call option,--budget,BUDGET)
 DEPLOY_OPTIONS = $(STAGE_OPTIONS) $(PORT_OPTIONS)
 
 .PHONY: help venv
@@ -61,15 +64,19 @@ deploy: venv ## All stages of MODEL, from the trained model to a verified runnin
 	@$(TOOLKIT) deploy $(DEPLOY_OPTIONS) $(ARGS)
 
 ## Stages
-.PHONY: export calibrate quantize evaluate convert render launch smoke
+.PHONY: export optimize calibrate quantize evaluate report convert render launch smoke
 export: venv ## Write the FP32 inference model and its signature
 	@$(TOOLKIT) export $(STAGE_OPTIONS) $(ARGS)
-calibrate: venv ## Freeze the calibration set, preprocessed to the shapes that are served
+optimize: venv ## Rewrite the FP32 model into fewer operators with the same outputs
+	@$(TOOLKIT) optimize $(STAGE_OPTIONS) $(ARGS)
+calibrate: venv ## Gather the statistics of all activations in one pass over the calibration data
 	@$(TOOLKIT) calibrate $(STAGE_OPTIONS) $(ARGS)
-quantize: venv ## Make the INT8 models, by post-training quantization
+quantize: venv ## Search for the INT8 model that loses least, by post-training quantization
 	@$(TOOLKIT) quantize $(STAGE_OPTIONS) $(ARGS)
 evaluate: venv ## Judge accuracy and speed of each candidate and choose one
-	@$(TOOLKIT) evaluate $(STAGE_OPTIONS) $(ARGS)
+	@$(TOOLKIT) evaluate $(STAGE_OPTIONS) $(if $(filter-out 0,$(STRICT)),--strict) $(ARGS)
+report: venv ## Write the report of the evaluation, and say where it is
+	@$(TOOLKIT) report $(STAGE_OPTIONS) $(ARGS)
 convert: venv ## Write the chosen model in the format of Paddle Serving
 	@$(TOOLKIT) convert $(STAGE_OPTIONS) $(ARGS)
 render: venv ## Write the configuration of the service from templates/

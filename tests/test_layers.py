@@ -23,6 +23,7 @@ RANKS = {
     "data": 2,
     "spec": 2,
     "store": 2,
+    "quantization": 2,
     "pipeline": 2,
     "console": 3,
     "doctor": 3,
@@ -31,9 +32,10 @@ RANKS = {
     "evaluation": 4,
     "gateway": 4,
     "serving": 4,
-    "stages": 5,
+    "report": 5,
+    "stages": 6,
     "supervisor": 5,
-    "cli": 6,
+    "cli": 7,
 }
 OWNERS = {"paddle": {"engines"}, "paddleslim": {"engines"}, "paddle_serving_server": {"serving"}}
 OWNERS |= {"paddle_serving_app": {"serving"}, "paddle_serving_client": {"serving"}, "click": {"cli"}}

@@ -14,18 +14,19 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MAKEFILE = (ROOT / "Makefile").read_text()
 
-STAGES = ("export", "calibrate", "quantize", "evaluate", "convert")
+STAGES = ("export", "optimize", "calibrate", "quantize", "evaluate", "report", "convert")
 DEPLOYING = ("deploy", "render", "launch")
 RUNNING = ("smoke", "status", "logs", "stop")
 OTHERS = ("setup", "doctor", "test", "test-e2e", "lint", "format", "lock", "schema", "clean")
 
 MODEL = ["--model", "ocr"]
 BUILD = ["--build", "build"]
-DATA = ["--data", "images", "--precision", "int8"]
+DATA = ["--data", "images", "--precision", "int8", "--budget", "5m"]
 PORTS = ["--host", "0.0.0.0", "--http-port", "80", "--grpc-port", "81"]
 EVERY_VARIABLE = {
     "DATA": "images",
     "PRECISION": "int8",
+    "BUDGET": "5m",
     "HOST": "0.0.0.0",
     "HTTP_PORT": "80",
     "GRPC_PORT": "81",
@@ -70,6 +71,8 @@ def test_make_alone_lists_every_variable_with_its_default() -> None:
         "MODEL": "ocr",
         "DATA": "",
         "PRECISION": "",
+        "BUDGET": "",
+        "STRICT": "",
         "HOST": "",
         "HTTP_PORT": "",
         "GRPC_PORT": "",

@@ -53,6 +53,12 @@ class GateError(ToolkitError):
     exit_code = 4
 
 
+class InconclusiveError(ToolkitError):
+    """The samples are too few to tell whether a candidate keeps the accuracy, and that was not to be accepted."""
+
+    exit_code = 10
+
+
 class DataError(ToolkitError):
     """A dataset is missing, malformed, or not fit for its purpose."""
 

@@ -92,7 +92,7 @@ def test_a_small_spec_gets_the_defaults(pipelines: Path) -> None:
     read_spec = read(changed(pipelines, lambda data: None))
     assert read_spec.gate.max_drop == 0.5
     assert read_spec.candidates == ("int8", "bf16", "fp32")
-    assert "depthwise_conv2d" in read_spec.models["net"].quantize.kernels
+    assert "depthwise_conv2d" in read_spec.models["net"].quantize.kinds
 
 
 def test_a_spec_cannot_be_changed(pipelines: Path) -> None:
@@ -127,7 +127,7 @@ def test_an_unknown_pipeline_is_answered_with_those_there_are(pipelines: Path) -
         (lambda data: data["data"].update(genrator="a:b"), "data.genrator", "generator"),
         (lambda data: net(data).update(qantize={}), "models.net.qantize", "quantize"),
         (lambda data: net(data)["source"].update(dirctory="x"), "models.net.source.dirctory", "directory"),
-        (lambda data: net(data).update(quantize={"algo": "KL"}), "models.net.quantize.algo", "algorithm"),
+        (lambda data: net(data).update(quantize={"algorithm": ["kl"]}), "models.net.quantize.algorithm", "algorithms"),
         (
             lambda data: net(data).update(
                 source={"layer": "ops:Step", "inputs": [{"name": "x", "shpe": [1], "shape": [1]}]}
@@ -170,8 +170,12 @@ def test_an_unknown_key_that_resembles_none_is_not_corrected(pipelines: Path) ->
             "`models.net.metric` is 'f1', must be 'hmean', 'recall'",
         ),
         (
-            lambda data: net(data).update(quantize={"algorithm": "kl"}),
-            "`models.net.quantize.algorithm` is 'kl', must be 'abs_max', 'hist', 'KL', 'mse' or 'avg'",
+            lambda data: net(data).update(quantize={"algorithms": ["KL"]}),
+            "`models.net.quantize.algorithms.0` is 'KL', must be 'minmax', 'histogram', 'moving_average', 'kl' or",
+        ),
+        (
+            lambda data: data.update(gate={"inconclusive": "maybe"}),
+            "`gate.inconclusive` is 'maybe', must be 'accept', 'reject' or 'next'",
         ),
         (lambda data: data.update(request="decode"), "`request` is 'decode'"),
         (lambda data: data.update(name="../up"), "`name` is '../up'"),

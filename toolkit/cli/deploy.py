@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any, Optional
@@ -11,18 +10,19 @@ from typing import Any, Optional
 import click
 
 from toolkit import smoke
+from toolkit.cli import result as results
 from toolkit.cli import show
 from toolkit.cli.options import Endpoint, context_of, port_options, stage_options
 from toolkit.client import HttpClient
 from toolkit.serving import release
 from toolkit.smoke import Golden, SmokeReport
-from toolkit.stages import evaluate, render
+from toolkit.stages import evaluate, render, report
 from toolkit.stages.context import Context
 from toolkit.supervisor import control
 from toolkit.supervisor import state as states
 from toolkit.supervisor.state import State
 
-RESULT_FILE = "result.json"
+PROOF_FILE = "smoke.json"
 
 # A SmokeReport as JSON.
 Report = dict[str, Any]
@@ -39,16 +39,20 @@ def deploy(as_json: bool, host: str, http_port: int, grpc_port: int, **options: 
     """
     context = context_of(as_json=as_json, **options)
     started = time.monotonic()
-    outcome = evaluate.run(context)
-    rendered = render.run(context, outcome)
-    with control.exclusive(context.home):
-        current, report = _serve(context, rendered.path, Endpoint(host, http_port, grpc_port))
-        result = _result(context, outcome.result, current, report)
-        _write(context.home / RESULT_FILE, result)
+    with results.recorded(context.home, "deploy") as result:
+        outcome = evaluate.run(context)
+        result.update(verdict=results.summary(outcome.result), report=str(report.run(outcome)))
+        rendered = render.run(context, outcome)
+        with control.exclusive(context.home):
+            current, proof = _serve(context, rendered.path, Endpoint(host, http_port, grpc_port))
+            results.write(
+                context.home / PROOF_FILE, {"pid": current.pid, "birth": current.birth, "smoke": proof}
+            )
+        result.update(_result(context, outcome.result, current, proof))
     if as_json:
         show.as_json(result)
     else:
-        _print(context, outcome.result, current, report, time.monotonic() - started)
+        _print(context, outcome.result, current, proof, time.monotonic() - started)
 
 
 def _serve(context: Context, path: Path, endpoint: Endpoint) -> tuple[State, Report]:
@@ -80,7 +84,7 @@ def _same(context: Context, path: Path, endpoint: Endpoint) -> Optional[State]:
 def _report_of(context: Context, state: State) -> Optional[Report]:
     """The proof of an earlier deployment that this very process answers as it should; None if it never came to that."""
     try:
-        before = json.loads((context.home / RESULT_FILE).read_text(encoding="utf-8"))
+        before = json.loads((context.home / PROOF_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     same = (before.get("pid"), before.get("birth")) == (state.pid, state.birth)
@@ -107,22 +111,15 @@ def _result(context: Context, evaluation: Any, state: State, report: Report) -> 
         "http": f"{state.http_url}/predict/{state.name}",
         "grpc": state.grpc_target,
         "pid": state.pid,
-        "birth": state.birth,
         "evaluation": evaluation,
         "smoke": report,
     }
-
-
-def _write(path: Path, result: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(result, indent=2, ensure_ascii=False), encoding="utf-8")
-    partial.replace(path)
 
 
 def _print(context: Context, evaluation: Any, state: State, report: Report, seconds: float) -> None:
     if not context.console.ran:
         click.echo(f"nothing has changed, no stage ran; {state.name} is up and ready\n")
     click.echo(show.table(evaluation) + "\n\n" + show.verdict(evaluation))
+    click.echo(f"report: {context.home / 'report' / 'index.html'}")
     click.echo(show.smoke(report))
     click.echo(f"\n{state.name} is deployed ({seconds:.0f} s)\n\n{show.endpoints(state)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,20 @@ from toolkit import spec
 from toolkit.console import Console
 from toolkit.doctor import GRPC_PORT, HOST, HTTP_PORT
 from toolkit.stages.context import Context
+
+
+class Duration(click.ParamType):
+    """A time in seconds, minutes or hours: `90`, `90s`, `5m`, `1.5h`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> float:
+        """Seconds."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(value).strip())
+        if found is None:
+            self.fail(f"{value!r} is no time; write 90s, 5m or 1h", param, ctx)
+        return float(found.group(1)) * {"": 1, "s": 1, "m": 60, "h": 3600}[found.group(2)]
+
 
 PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 
@@ -47,6 +62,11 @@ _STAGE = [
         "--precision",
         type=click.Choice(["int8", "bf16", "fp32"]),
         help="Serve only this; int8 and bf16 fail if they do not pass the gate, fp32 is native then.",
+    ),
+    click.option(
+        "--budget",
+        type=Duration(),
+        help="Time for the search for INT8 candidates: 90s, 5m, 1h; default: that of the spec.",
     ),
 ]
 _PORTS = [
@@ -98,6 +118,7 @@ def context_of(
     as_json: bool,
     data: Optional[Path] = None,
     precision: Optional[str] = None,
+    budget: Optional[float] = None,
 ) -> Context:
     """The run that the options describe.
 
@@ -106,7 +127,7 @@ def context_of(
     """
     _log(verbose)
     console = Console(quiet=as_json, verbose=verbose)
-    return Context(spec.load(pipelines, model), build.resolve(), data, precision, console)
+    return Context(spec.load(pipelines, model), build.resolve(), data, precision, console, budget)
 
 
 def home_of(model: str, pipelines: Path, build: Path, verbose: bool) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.cli.deploy import RESULT_FILE
+from toolkit.cli.result import FILE as RESULT_FILE
 from toolkit.errors import ServiceError
 from toolkit.spec import schema as schemas
 from toolkit.supervisor import control

@@ -21,56 +21,57 @@ def as_json(data: Any) -> None:
 
 
 def verdict(result: Mapping[str, Any]) -> str:
-    """What is served for each model and why, in one plain line a model."""
-    return "\n".join(_verdict_of(name, entry) for name, entry in result["models"].items())
-
-
-def _verdict_of(name: str, entry: Mapping[str, Any]) -> str:
-    rows = {row["label"]: row for row in entry["candidates"]}
-    served = rows[entry["chosen"]]
-    rejected = [
-        f"{label.upper()} {row['reason']}"
-        + (f" ({entry['metric']} {row['metric']:.4f})" if row["metric"] else "")
-        for label, row in rows.items()
-        if label != "native" and not row["passed"]
-    ]
-    because = f"; rejected: {'; '.join(rejected)}" if rejected else ""
-    title = "native FP32" if entry["chosen"] == "native" else entry["chosen"].upper()
-    return (
-        f"{name} is served in {title}: {entry['metric']} {served['metric']:.4f} against "
-        f"{rows['native']['metric']:.4f} of native FP32 ({served['reason']}){because}"
-    )
+    """What is served for each model and why, in one line a model."""
+    return "\n".join(entry["sentence"] for entry in result["models"].values())
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """All candidates with their figures."""
+    """All candidates with their figures; those that only the search saw with what it saw."""
     lines = []
     for name, entry in result["models"].items():
-        lines.append(f"{name:<10} {entry['metric']:>8} {'drop':>7} {'ms':>8} {'speed':>6} {'MB':>6}")
-        lines += [_row(row, entry["chosen"]) for row in entry["candidates"]]
+        width = max(len(row["label"]) for row in entry["candidates"])
+        lines.append(
+            f"{name + ', ' + entry['metric']:<{width + 2}} {'value':>8} {'drop':>7} {'ms':>7} {'speed':>6} {'INT8':>5} {'MB':>5}"
+        )
+        lines += [_row(row, entry["chosen"], width) for row in entry["candidates"]]
+        lines += [_level(level, found) for level, found in entry["levels"].items()]
+        lines.append("")
     whole, data = result["end_to_end"], result["data"]
     lines.append(
-        f"end to end: {whole['served']:.2%} of {whole['lines']} lines read exactly, native FP32 {whole['native']:.2%} "
-        f"({data['samples']} validation images of {data['directory']})"
+        f"end to end: {whole['served']:.2%} of {whole['lines']} results right, native FP32 {whole['native']:.2%} "
+        f"({data['splits']['verdict']} validation images of {data['directory']}); {whole['verdict']['reason']}"
     )
-    return "\n".join(lines)
+    return "\n".join(lines + [f"warning: {item}" for item in data["warnings"]])
 
 
-def _row(row: Mapping[str, Any], chosen: str) -> str:
+def _row(row: Mapping[str, Any], chosen: str, width: int) -> str:
     mark = "*" if row["label"] == chosen else " "
-    if row["metric"] is None:
-        return f"{mark} {row['label']:<8} {row['reason']}"
-    notes = "reference" if row["label"] == "native" else row["reason"]
-    notes += (
-        f"; better on {row['better']}, worse on {row['worse']} images"
-        if row["better"] or row["worse"]
-        else ""
-    )
-    notes += f"; {row['kernels']}" if row["label"] in ("int8", "bf16") else ""
-    return (
-        f"{mark} {row['label']:<8} {row['metric']:>8.4f} {_points(row['drop'])} {row['milliseconds']:>8.1f} "
-        f"{row['ratio']:>5.1f}x {row['bytes'] / 1e6:>6.1f}  {notes}"
-    )
+    title = f"{mark} {row['label']:<{width}}"
+    if row["problem"]:
+        return f"{title} {row['problem']}"
+    if row["label"] == "native":
+        figures, note = f"{row['verdict']['value']:>8.4f} {'':>7}", "reference"
+    elif row["verdict"]:
+        figures = f"{row['verdict'].get('value', 0.0):>8.4f} {_points(row['verdict'].get('drop', 0.0))}"
+        note = f"{row['verdict']['outcome']}: {row['verdict']['reason']}"
+    elif row["search"]:
+        figures = f"{row['search']['value']:>8.4f} {_points(row['search']['drop'])}"
+        note = f"search, {row['search']['samples']} images: {row['search']['dropped'] or 'not judged'}"
+    else:
+        figures, note = " " * 16, "not measured"
+    return f"{title} {figures} {_costs(row)}  {note}"
+
+
+def _costs(row: Mapping[str, Any]) -> str:
+    milliseconds = f"{row['milliseconds']:>7.1f} {row['ratio']:>5.1f}x" if row["milliseconds"] else " " * 14
+    share = f"{row['share']['int8']:>5.0%}" if row["share"] else " " * 5
+    size = f"{row['bytes'] / 1e6:>5.1f}" if row["bytes"] else ""
+    return f"{milliseconds} {share} {size:>5}"
+
+
+def _level(level: str, found: Mapping[str, Any]) -> str:
+    reason = f": it {found['verdict']['reason']}" if found["verdict"] else ""
+    return f"  on {level} served in {found['label']}{reason}"
 
 
 def _points(drop: float) -> str:

@@ -7,9 +7,22 @@ from typing import Any, Optional
 
 import click
 
+from toolkit.cli import result as results
 from toolkit.cli import show
 from toolkit.cli.options import context_of, port_options, stage_options
-from toolkit.stages import calibrate, convert, evaluate, export, quantize, render
+from toolkit.errors import InconclusiveError
+from toolkit.stages import (
+    calibrate,
+    convert,
+    dataset,
+    evaluate,
+    export,
+    optimize,
+    quantize,
+    render,
+    report,
+    search,
+)
 from toolkit.stages.context import Context
 from toolkit.store.artifact import Artifact
 
@@ -25,6 +38,23 @@ def _wanting_int8(function: Callable[[Context, str], Artifact]) -> Callable[[Con
     return lambda context: {
         name: function(context, name) for name in context.spec.steps if "int8" in context.candidates_of(name)
     }
+
+
+def _optimize(context: Context) -> Made:
+    made = {name: optimize.run(context, name) for name in context.spec.steps}
+    for name, item in made.items():
+        context.console.say(f"{name}: {optimize.summary(item.info)}")
+    return made
+
+
+def _quantize(context: Context) -> Made:
+    """The best proposal of each model's search."""
+    made = {}
+    for name, found in evaluate.searches(context, dataset.run(context)).items():
+        for recipe in search.finalists(found.info)[:1]:
+            made[name] = quantize.run(context, name, recipe)
+            context.console.say(f"{name}: {recipe.label}")
+    return made
 
 
 def _convert(context: Context) -> Made:
@@ -59,13 +89,16 @@ def _command(
 
 
 export_command = _command("export", "Write the FP32 model of each step and its signature.", _each(export.run))
+optimize_command = _command(
+    "optimize", "Rewrite the FP32 models into fewer operators, checked on real inputs.", _optimize
+)
 calibrate_command = _command(
     "calibrate",
-    "Freeze the calibration set, preprocessed to the shapes that are served.",
+    "Gather the statistics of all activations, in one pass over the calibration data.",
     _wanting_int8(calibrate.run),
 )
 quantize_command = _command(
-    "quantize", "Make the INT8 models, by post-training quantization.", _wanting_int8(quantize.run)
+    "quantize", "Search for the INT8 models that lose least, on the samples of the search.", _quantize
 )
 convert_command = _command("convert", "Write the chosen models in Paddle Serving's format.", _convert)
 render_command = _command(
@@ -78,14 +111,38 @@ render_command = _command(
 
 @click.command("evaluate")
 @stage_options
-def evaluate_command(as_json: bool, **options: Any) -> None:
-    """Judge every candidate of every model in the engine that serves, and choose one of each.
+@click.option("--strict", is_flag=True, help="Exit with 10 also if what is served is not proven to pass.")
+def evaluate_command(as_json: bool, strict: bool, **options: Any) -> None:
+    """Judge the candidates of every model in the engine that serves, and choose one of each.
 
-    Exits with 4 if the only precision that --precision allows does not pass the gate.
+    Exits with 4 if the only precision that --precision allows does not pass the gate, with 10 if the samples are too
+    few to tell and the spec does not accept that. The verdict is also in build/MODEL/result.json.
     """
     context = context_of(as_json=as_json, **options)
-    outcome = evaluate.run(context)
+    with results.recorded(context.home, "evaluate") as result:
+        outcome = evaluate.run(context)
+        result.update(verdict=results.summary(outcome.result), report=str(report.run(outcome)))
+        if as_json:
+            show.as_json({"ran": context.console.ran, **result, **outcome.result})
+        else:
+            click.echo(show.table(outcome.result) + "\n\n" + show.verdict(outcome.result))
+            click.echo(f"report: {result['report']}")
+        outcome.require()
+        if strict and results.is_inconclusive(outcome.result):
+            raise InconclusiveError(
+                "the samples are too few to prove that what would be served keeps its accuracy",
+                where=result["report"],
+                remedy="give more validation images; the report says how many would decide",
+            )
+
+
+@click.command("report")
+@stage_options
+def report_command(as_json: bool, **options: Any) -> None:
+    """Write the report of the evaluation and say where it is; also of one that failed."""
+    context = context_of(as_json=as_json, **options)
+    page = report.run(evaluate.run(context))
     if as_json:
-        show.as_json({"ran": context.console.ran, **outcome.result})
+        show.as_json({"report": str(page), "json": str(page.with_name("report.json"))})
     else:
-        click.echo(show.table(outcome.result) + "\n\n" + show.verdict(outcome.result))
+        click.echo(page)

@@ -1,8 +1,10 @@
-"""A dataset: what calibrates a model and what judges it, proven to share no image."""
+"""A dataset: what calibrates a model, what the search for a candidate sees, and what judges the one that it found."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,31 +13,52 @@ from toolkit.data.labels import Sample
 from toolkit.errors import DataError
 
 CALIBRATION = "calibration"
+SEARCH = "search"
 VALIDATION = "validation"
+
+# Without a list for the search, one validation sample of so many is set aside for it.
+_SHARE_FOR_SEARCH = 4
+_FEW_FOR_CALIBRATION, _FEW_FOR_VALIDATION = 8, 16
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples to calibrate with and samples to judge by."""
+    """Samples for three purposes.
+
+    Attributes:
+        calibration: what the ranges of activations are taken from.
+        search: what candidates are compared by, as often as it takes.
+        validation: what judges the candidate that is to be served; seen once.
+        warnings: what makes a verdict by this dataset weaker than it looks.
+    """
 
     directory: Path
     calibration: tuple[Sample, ...]
+    search: tuple[Sample, ...]
     validation: tuple[Sample, ...]
+    warnings: tuple[str, ...] = ()
+
+    def split(self, name: str) -> tuple[Sample, ...]:
+        """The samples of `calibration`, `search` or `validation`."""
+        return {CALIBRATION: self.calibration, SEARCH: self.search, VALIDATION: self.validation}[name]
 
     def digest(self) -> str:
-        """SHA-256 over the labels, every image, and the list that each stands in, in hex."""
+        """SHA-256 over the labels, every image, and the purpose that each has, in hex."""
         total = hashlib.sha256()
-        for split, samples in ((CALIBRATION, self.calibration), (VALIDATION, self.validation)):
-            for sample in samples:
+        for split in (CALIBRATION, SEARCH, VALIDATION):
+            for sample in self.split(split):
                 total.update(repr((split, sample.name, sample.lines, _image_digest(sample.image))).encode())
         return total.hexdigest()
 
 
 def load(directory: Path) -> Dataset:
-    """The dataset in `directory`: `calibration.txt` and `validation.txt` in PaddleOCR's label format.
+    """The dataset in `directory`: `calibration.txt`, `validation.txt` and, if there is one, `search.txt`.
+
+    Without `search.txt` every fourth validation sample, by the digests of the images, is kept for the search, so that
+    the verdict comes from samples that the search never saw.
 
     Raises:
-        DataError: a list is missing or malformed, or an image stands in both.
+        DataError: a list is missing or malformed, or an image stands in two.
     """
     if not directory.is_dir():
         raise DataError(
@@ -43,26 +66,60 @@ def load(directory: Path) -> Dataset:
             where=str(directory),
             remedy="DATA= takes a directory with calibration.txt and validation.txt in PaddleOCR's label format",
         )
-    dataset = Dataset(
-        directory,
-        labels.read(directory / f"{CALIBRATION}.txt"),
-        labels.read(directory / f"{VALIDATION}.txt"),
-    )
-    _check_disjoint(dataset)
-    return dataset
+    calibration = labels.read(directory / f"{CALIBRATION}.txt")
+    validation = labels.read(directory / f"{VALIDATION}.txt")
+    own = directory / f"{SEARCH}.txt"
+    search, judging = (labels.read(own), validation) if own.is_file() else _divided(validation)
+    _check_disjoint(directory, calibration, validation)
+    if own.is_file():
+        _check_disjoint(directory, search, validation)
+    return Dataset(directory, calibration, search, judging, _warnings(calibration, search, judging))
 
 
-def _check_disjoint(dataset: Dataset) -> None:
+def _divided(validation: tuple[Sample, ...]) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    """Samples for the search and samples for the verdict; all serve both where they are too few to be divided.
+
+    By content, not by place in the list, which may be sorted by what the images show. Copies go together.
+    """
+    if len(validation) < _SHARE_FOR_SEARCH:
+        return validation, validation
+    digests = {sample.name: _image_digest(sample.image) for sample in validation}
+    first = set(sorted(set(digests.values()))[::_SHARE_FOR_SEARCH])
+    kept = tuple(sample for sample in validation if digests[sample.name] in first)
+    return kept, tuple(sample for sample in validation if digests[sample.name] not in first)
+
+
+def _warnings(
+    calibration: Sequence[Sample], search: Sequence[Sample], validation: Sequence[Sample]
+) -> tuple[str, ...]:
+    found = []
+    for name, samples, few in (
+        (CALIBRATION, calibration, _FEW_FOR_CALIBRATION),
+        (VALIDATION, validation, _FEW_FOR_VALIDATION),
+    ):
+        copies = len(samples) - len(Counter(_image_digest(sample.image) for sample in samples))
+        if copies:
+            found.append(f"{copies} of the {len(samples)} {name} images are copies of others")
+        if len(samples) < few:
+            found.append(f"only {len(samples)} images for {name}")
+    if search and search == validation:
+        found.append(
+            "the verdict is by images that the search saw, since there are too few to keep some apart"
+        )
+    return tuple(found)
+
+
+def _check_disjoint(directory: Path, first: Sequence[Sample], second: Sequence[Sample]) -> None:
     """Compare by content, so that a copy under another name is found too."""
-    calibration: dict[str, Sample] = {_image_digest(sample.image): sample for sample in dataset.calibration}
-    for sample in dataset.validation:
-        twin = calibration.get(_image_digest(sample.image))
+    known: dict[str, Sample] = {_image_digest(sample.image): sample for sample in first}
+    for sample in second:
+        twin = known.get(_image_digest(sample.image))
         if twin is not None:
             raise DataError(
                 f"the image {sample.name} is in both lists"
                 + (f" (there as {twin.name})" if twin.name != sample.name else ""),
-                where=str(dataset.directory),
-                remedy="a model must not be judged by what it was calibrated with: remove it from one list",
+                where=str(directory),
+                remedy="a model must not be judged by what it was calibrated or searched with: remove it from one list",
             )
 
 

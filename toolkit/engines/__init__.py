@@ -1,1 +1,1 @@
-"""The inference engine: the only package that imports paddle and paddleslim."""
+"""The inference engine: the only package that imports paddle."""

@@ -11,6 +11,19 @@ from typing import Any
 PRECISIONS = ("fp32", "bf16", "int8")
 BACKENDS = ("native", "onednn")
 
+# The operators that may run in INT8, under their names before and after Paddle's fusion passes. Explicit, since
+# oneDNN's default also takes pooling and element-wise operators that nobody calibrated, and that costs far more
+# accuracy than all convolutions do. Which of them do run in INT8 is decided layer by layer in the program.
+INT8_OPERATORS = (
+    "conv2d",
+    "depthwise_conv2d",
+    "fused_conv2d",
+    "fc",
+    "matmul",
+    "matmul_v2",
+    "fused_matmul",
+)
+
 
 @dataclass(frozen=True)
 class PredictorOptions:
@@ -21,9 +34,8 @@ class PredictorOptions:
         backend: `native` (Paddle's own kernels, the reference) or `onednn`.
         threads: threads of one inference.
         cache_capacity: number of input shapes whose oneDNN primitives are kept.
-        op_set: names of the operators that may run in INT8. Explicit, since oneDNN's default also quantizes
-            pooling and element-wise operators that nobody calibrated, and that costs far more accuracy
-            than the convolutions do.
+        op_set: names of the operators that may run in INT8.
+        rest: what runs beside INT8: `fp32` or `bf16`.
     """
 
     precision: str = "fp32"
@@ -31,6 +43,7 @@ class PredictorOptions:
     threads: int = 1
     cache_capacity: int = 64
     op_set: tuple[str, ...] = ()
+    rest: str = "fp32"
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -41,6 +54,8 @@ class PredictorOptions:
             raise ValueError(f"{self.precision} runs in oneDNN only")
         if self.precision == "int8" and not self.op_set:
             raise ValueError("int8 needs an explicit op_set")
+        if self.rest not in ("fp32", "bf16") or (self.rest != "fp32" and self.precision != "int8"):
+            raise ValueError(f"rest {self.rest!r} does not go with {self.precision}")
 
     @property
     def label(self) -> str:

@@ -13,9 +13,6 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Precision = Literal["int8", "bf16", "fp32"]
 Dimension = Annotated[int, Field(ge=1)]
 
-# oneDNN's convolutions, under their names before and after Paddle's fusion passes.
-CONVOLUTIONS = ("conv2d", "depthwise_conv2d", "fused_conv2d")
-
 
 class Section(BaseModel):
     """A part of the spec: frozen, and closed to unknown keys."""
@@ -66,27 +63,30 @@ class SourceSpec(Section):
 
 
 class QuantizeSpec(Section):
-    """How a model is quantized to INT8, after training."""
+    """How INT8 candidates of a model are made; the tournament finds the best of them."""
 
-    algorithm: Literal["abs_max", "hist", "KL", "mse", "avg"] = Field(
-        default="hist", description="how PaddleSlim finds the range of an activation"
+    algorithms: tuple[Literal["minmax", "histogram", "moving_average", "kl", "mse"], ...] = Field(
+        default=("minmax", "histogram", "moving_average", "kl", "mse"),
+        min_length=1,
+        description="ways to find the range of an activation, all tried",
     )
-    hist_percent: float = Field(
-        default=0.9999, gt=0, le=1, description="share of values within the range, for `hist`"
+    percents: tuple[Annotated[float, Field(gt=0.5, le=1)], ...] = Field(
+        default=(0.999, 0.9999),
+        min_length=1,
+        description="shares of values within the range, for `histogram`",
     )
-    weights: Literal["channel_wise_abs_max", "abs_max"] = Field(
-        default="channel_wise_abs_max",
+    weights: tuple[Literal["channel", "tensor"], ...] = Field(
+        default=("channel",),
+        min_length=1,
         description="one scale for each output channel, or one for each tensor",
     )
-    ops: tuple[str, ...] = Field(
-        default=("conv2d", "depthwise_conv2d"), description="operators that PaddleSlim quantizes"
+    kinds: tuple[Literal["conv2d", "depthwise_conv2d", "mul", "matmul", "matmul_v2"], ...] = Field(
+        default=("conv2d", "depthwise_conv2d", "mul", "matmul", "matmul_v2"),
+        min_length=1,
+        description="kinds of layers that may run in INT8; depthwise convolutions and products are also tried in float",
     )
-    kernels: tuple[str, ...] = Field(
-        default=CONVOLUTIONS,
-        description="operators that oneDNN may run in INT8; its own default also takes uncalibrated ones",
-    )
-    skip: tuple[str, ...] = Field(default=(), description="tensors whose readers stay in float")
-    samples: int = Field(default=16, ge=1, description="calibration batches; more are slower")
+    skip: tuple[str, ...] = Field(default=(), description="names of layers that stay in float in any case")
+    samples: int = Field(default=64, ge=1, description="calibration batches")
 
 
 class ModelSpec(Section):
@@ -103,7 +103,7 @@ class ModelSpec(Section):
     metric: Literal["hmean", "recall", "precision"] = Field(description="the figure that the gate compares")
     quantize: QuantizeSpec = Field(default_factory=QuantizeSpec)
     candidates: Optional[tuple[Precision, ...]] = Field(
-        default=None, description="precisions to try, best first; default: the pipeline's"
+        default=None, description="precisions to try; default: the pipeline's"
     )
 
     @field_validator("inputs", "outputs")
@@ -132,7 +132,7 @@ class DataSpec(Section):
 
 
 class GateSpec(Section):
-    """How much accuracy a candidate may lose."""
+    """How much accuracy a candidate may lose, and what becomes of it when that cannot be told."""
 
     max_drop: float = Field(
         default=0.5,
@@ -140,6 +140,35 @@ class GateSpec(Section):
         le=100,
         description="points; a candidate that loses as much or more against FP32 is rejected",
     )
+    relative: bool = Field(
+        default=False, description="the drop is in percent of FP32's figure, not in points"
+    )
+    confidence: float = Field(
+        default=0.95, gt=0.5, lt=1, description="of the bound on the drop that decides: one-sided"
+    )
+    inconclusive: Literal["accept", "reject", "next"] = Field(
+        default="accept",
+        description="samples too few to decide: serve it if the drop that was measured is inside the limit; "
+        "take FP32; or try the next candidate",
+    )
+    prefer: Literal["int8", "latency", "size"] = Field(
+        default="int8", description="among those that pass: the fastest INT8, the fastest, or the smallest"
+    )
+    int8_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="share of the multiply-accumulates that an INT8 candidate must run in INT8",
+    )
+    levels: tuple[Literal["AVX2", "AVX512_CORE", "AVX512_CORE_VNNI", "AVX512_CORE_BF16"], ...] = Field(
+        default=(), description="lesser CPUs that the winner is also judged for, each by itself"
+    )
+
+
+class SearchSpec(Section):
+    """How long the search for the best INT8 candidate may take."""
+
+    budget_seconds: float = Field(default=600, ge=0, description="for all models together")
 
 
 class ServingSpec(Section):
@@ -169,14 +198,18 @@ class PipelineSpec(Section):
     models: dict[Name, ModelSpec]
     steps: tuple[Name, ...] = Field(description="models in the order in which a request passes them")
     judge: Reference = Field(description="class that measures whole answers by labels")
+    metric: Literal["hmean", "recall", "precision"] = Field(
+        default="recall", description="the figure of whole answers that the gate compares"
+    )
     judge_options: dict[str, Any] = Field(default_factory=dict, description="handed to every judge")
     data: DataSpec
     candidates: tuple[Precision, ...] = Field(
         default=("int8", "bf16", "fp32"),
-        description="precisions to try, best first; native FP32 is the last resort",
+        description="precisions to try; native FP32 is the last resort",
     )
     golden: int = Field(default=4, ge=1, description="validation samples that verify the running service")
     gate: GateSpec = Field(default_factory=GateSpec)
+    search: SearchSpec = Field(default_factory=SearchSpec)
     serving: ServingSpec = Field(default_factory=ServingSpec)
 
     _directory: Path = PrivateAttr(default=Path())
@@ -204,5 +237,5 @@ class PipelineSpec(Section):
         return copy
 
     def candidates_of(self, model: str) -> tuple[str, ...]:
-        """The precisions to try for `model`, best first."""
+        """The precisions to try for `model`."""
         return self.models[model].candidates or self.candidates

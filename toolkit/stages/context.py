@@ -30,9 +30,6 @@ _NUMERIC_PACKAGES = (
     "rapidocr-paddle",
     "shapely",
 )
-# Variables that make oneDNN take other kernels than the processor has (oneDNN, "CPU Dispatcher Control").
-_ISA_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-
 Builder = Callable[[Path, Progress], Mapping[str, Any]]
 
 
@@ -40,7 +37,7 @@ def machine() -> dict[str, Any]:
     """What a figure holds for: this processor's instruction sets, and these versions of packages."""
     return {
         "cpu": sorted(cpu.features()),
-        "isa": {name: os.environ[name] for name in _ISA_VARIABLES if name in os.environ},
+        "isa": {name: os.environ[name] for name in cpu.LEVEL_VARIABLES if name in os.environ},
         "packages": digest.of_packages(_NUMERIC_PACKAGES),
     }
 
@@ -54,6 +51,7 @@ class Context:
         build: directory of everything that is built.
         data: the user's dataset; None: the pipeline's own.
         precision: the only precision to try; None: those of the spec.
+        budget: seconds for the search; None: those of the spec.
         console: where progress is shown.
         known: what this run has already looked up; the store is not asked twice.
     """
@@ -63,6 +61,7 @@ class Context:
     data: Optional[Path]
     precision: Optional[str]
     console: Console
+    budget: Optional[float] = None
     known: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
@@ -81,7 +80,7 @@ class Context:
         return self.home / "logs"
 
     def candidates_of(self, model: str) -> tuple[str, ...]:
-        """The precisions to try for `model`, best first."""
+        """The precisions to try for `model`."""
         return (self.precision,) if self.precision else self.spec.candidates_of(model)
 
     def pipeline_code(self) -> str:

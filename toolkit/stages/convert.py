@@ -23,7 +23,7 @@ def run(context: Context, variant: Variant) -> Artifact:
     shapes = {key: list(shape) for key, shape in context.spec.models[variant.model].inputs.items()}
     return context.artifact(
         "convert",
-        variant.title.replace("/", "-"),
+        variant.name,
         {
             "model": variant.source.key,
             "shapes": shapes,

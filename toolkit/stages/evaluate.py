@@ -1,202 +1,244 @@
-"""evaluate: every candidate of every model in the engine that serves, and which of them is served."""
+"""evaluate: the tournament's proposals in the engine that serves, the verdict on each, and which of them is served."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.child import Progress
-from toolkit.errors import GateError
-from toolkit.evaluation import gate
-from toolkit.evaluation.gate import Candidate, Judgement
-from toolkit.evaluation.metrics import Counts, total
+from toolkit import __version__, child, cpu
+from toolkit.errors import GateError, InconclusiveError
+from toolkit.evaluation.gate import Policy
+from toolkit.evaluation.ratios import METRICS
+from toolkit.quantization.recipe import Recipe
 from toolkit.serving.release import GOLDEN_DIR, GOLDEN_FILE
-from toolkit.stages import dataset, measure
-from toolkit.stages.context import PACKAGE, Context
+from toolkit.stages import dataset, diagnose, judge, measure, search, variants
+from toolkit.stages.context import PACKAGE, Context, machine
 from toolkit.stages.dataset import DatasetRef
-from toolkit.stages.variants import Variant, all_variants
+from toolkit.stages.judge import Judged
+from toolkit.stages.variants import Variant
 from toolkit.store.artifact import Artifact
 
 RESULT_FILE = "evaluation.json"
 
-_CODE = (PACKAGE / "evaluation", Path(__file__))
+_CODE = (PACKAGE / "evaluation", PACKAGE / "quantization", Path(__file__), Path(judge.__file__))
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What was decided, and the artifact that records it."""
 
+    context: Context
     artifact: Artifact
-    chosen: Mapping[str, Variant]
 
     @property
     def result(self) -> Mapping[str, Any]:
         """The content of `evaluation.json`."""
         return self.artifact.info
 
+    @property
+    def chosen(self) -> dict[str, Variant]:
+        """The variant of each model that is served.
+
+        Raises:
+            GateError: the only precision that was allowed did not pass.
+            InconclusiveError: it may keep the accuracy, but the samples are too few to tell, and the spec rejects that.
+        """
+        self.require()
+        return {name: self._variant(name, entry) for name, entry in self.result["models"].items()}
+
+    def require(self) -> None:
+        """Raise what keeps this outcome from being served, if anything does."""
+        if self.result["passed"]:
+            return
+        kind = InconclusiveError if self.result["inconclusive"] else GateError
+        raise kind(
+            str(self.result["reason"]),
+            where=str(self.context.home / "report" / "index.html"),
+            remedy="leave PRECISION out to fall back; the report says which layers lose and what to do about it",
+        )
+
+    def _variant(self, name: str, entry: Mapping[str, Any]) -> Variant:
+        precision, recipe = entry["serving"]["precision"], entry["serving"]["recipe"]
+        if precision == "native":
+            return variants.native(self.context, name)
+        if recipe is None:
+            return variants.plain(self.context, name, precision)
+        return variants.int8(self.context, name, Recipe.from_json(recipe))
+
 
 def run(context: Context) -> Outcome:
-    """Measure all candidates, choose one for each model, and measure the whole with those.
+    """Search, measure and judge; an outcome that may not be served is an outcome too, see `Outcome.require`.
 
     Raises:
-        GateError: the only precision that was allowed did not pass.
+        DataError: the validation samples have no labels.
     """
     data = dataset.run(context)
-    variants = all_variants(context)
-    measure.run_all(context, data, [item for group in variants.values() for item in group])
-    judged = {name: _judge(context, data, group) for name, group in variants.items()}
-    chosen = {name: _choose(context, variants[name], judged[name]) for name in variants}
-    artifact = _conclude(context, data, variants, judged, chosen)
-    return Outcome(artifact, chosen)
-
-
-def candidate(context: Context, data: DatasetRef, variant: Variant) -> Candidate:
-    """One variant as it was measured."""
-    if variant.problem:
-        return Candidate(variant.options.label, None, problem=variant.problem)
-    info = measure.run_model(context, data, variant).info
-    counts = tuple(Counts(*item) for item in info["counts"]) if info["counts"] is not None else None
-    return Candidate(variant.options.label, counts, info["kernels"], info["problem"])
-
-
-def _judge(context: Context, data: DatasetRef, variants: Sequence[Variant]) -> list[Judgement]:
-    """A judgement for each variant, the reference first."""
-    metric, limit = context.spec.models[variants[0].model].metric, context.spec.gate.max_drop
-    candidates = [candidate(context, data, item) for item in variants]
-    return [gate.judge(candidates[0], item, metric, limit) for item in candidates]
-
-
-def _choose(context: Context, variants: Sequence[Variant], judged: Sequence[Judgement]) -> Variant:
-    """The first candidate that passed, else the native reference, unless one precision was forced."""
-    best = gate.choose(judged[1:])
-    if best is not None:
-        return next(item for item in variants[1:] if item.options.label == best.label)
-    if context.precision in ("int8", "bf16"):
-        raise _forced_failed(context, variants[0].model, judged)
-    return variants[0]
-
-
-def _forced_failed(context: Context, model: str, judged: Sequence[Judgement]) -> GateError:
-    if len(judged) < 2:
-        return GateError(
-            f"{model}: {context.precision} was asked for, which this CPU has no instructions for",
-            remedy="leave PRECISION out, and the best that this CPU has is taken",
-        )
-    return GateError(
-        f"{model}: {context.precision} was asked for, but it {judged[1].reason}",
-        where=context.spec.models[model].metric,
-        remedy="leave PRECISION out to fall back, change `quantize:` of the model, or give better calibration data",
-    )
-
-
-def whole(context: Context, data: DatasetRef, chosen: Mapping[str, Variant]) -> Counts:
-    """Lines that the whole pipeline reads with the given variants."""
-    return total(Counts(*item) for item in measure.run_pipeline(context, data, chosen).info["counts"])
-
-
-def _conclude(
-    context: Context,
-    data: DatasetRef,
-    variants: Mapping[str, Sequence[Variant]],
-    judged: Mapping[str, Sequence[Judgement]],
-    chosen: Mapping[str, Variant],
-) -> Artifact:
-    """The artifact with the figures of the choice, and the golden answers that verify a service."""
-    reference = measure.run_pipeline(context, data, {name: group[0] for name, group in variants.items()})
-    served = measure.run_pipeline(context, data, chosen)
-    return context.artifact(
+    searched = searches(context, data)
+    natives = {name: variants.native(context, name) for name in context.spec.steps}
+    artifact = context.artifact(
         "evaluate",
         context.spec.name,
         {
-            "gate": context.spec.gate.model_dump(),
-            "candidates": {
-                name: [item.options.to_json() for item in group] for name, group in variants.items()
-            },
-            "metrics": {name: context.spec.models[name].metric for name in variants},
-            "problems": [item.problem for group in variants.values() for item in group],
-            "measured": [
-                measure.run_model(context, data, item).key
-                for group in variants.values()
-                for item in group
-                if not item.problem
-            ],
-            "pipelines": [reference.key, served.key],
-            "golden": context.spec.golden,
+            "gate": context.spec.gate.model_dump(mode="json"),
+            "precision": context.precision,
+            "candidates": {name: list(context.candidates_of(name)) for name in natives},
+            "searches": {name: item.key for name, item in searched.items()},
+            "plain": {name: variants.plain(context, name, "fp32").source.key for name in natives},
+            "natives": {name: item.source.key for name, item in natives.items()},
+            "data": data.digest,
+            "pipeline": context.pipeline_code(),
+            "spec": context.spec.model_dump(mode="json", exclude={"models": {"__all__": {"source"}}}),
+            **machine(),
         },
         _CODE,
-        lambda target, progress: _record(context, data, variants, judged, chosen, target, progress),
+        lambda target, progress: _Evaluation(context, data, searched, natives).run(target),
     )
+    return Outcome(context, artifact)
 
 
-def _record(
-    context: Context,
-    data: DatasetRef,
-    variants: Mapping[str, Sequence[Variant]],
-    judged: Mapping[str, Sequence[Judgement]],
-    chosen: Mapping[str, Variant],
-    target: Path,
-    progress: Progress,
-) -> Mapping[str, Any]:
-    models = {}
-    for index, name in enumerate(variants):
-        ran = [item for item, judgement in zip(variants[name], judged[name]) if judgement.metric is not None]
-        milliseconds = dict(zip(ran, measure.latencies(context, data, ran)))
-        models[name] = _report(context, variants[name], judged[name], chosen[name], milliseconds)
-        progress(index + 1, len(variants))
-    native = {name: group[0] for name, group in variants.items()}
-    before, after = whole(context, data, native), whole(context, data, chosen)
-    result = {
-        "pipeline": context.spec.name,
-        "data": {
-            "directory": str(data.directory),
-            "digest": data.digest,
-            "samples": len(data.dataset.validation),
-        },
-        "models": models,
-        "end_to_end": {"lines": after.truth, "native": before.recall, "served": after.recall},
-        "max_drop": context.spec.gate.max_drop,
-    }
-    (target / RESULT_FILE).write_text(json.dumps(result, indent=2), encoding="utf-8")
-    _write_golden(context, data, measure.run_pipeline(context, data, chosen).info["answers"], target)
-    return result
+def searches(context: Context, data: DatasetRef) -> dict[str, Artifact]:
+    """The searches, one after the other; what one leaves of the budget is the others'."""
+    wanted = [name for name in context.spec.steps if "int8" in context.candidates_of(name)]
+    budget = context.budget if context.budget is not None else context.spec.search.budget_seconds
+    ends = time.monotonic() + budget
+    found = {}
+    for number, name in enumerate(wanted):
+        share = max(0.0, ends - time.monotonic()) / (len(wanted) - number)
+        found[name] = search.run(context, data, name, share)
+    return found
 
 
-def _report(
-    context: Context,
-    variants: Sequence[Variant],
-    judged: Sequence[Judgement],
-    chosen: Variant,
-    milliseconds: Mapping[Variant, float],
-) -> dict[str, Any]:
-    reference = milliseconds[variants[0]]
-    rows = [
-        {
-            **judgement.to_json(),
-            "milliseconds": milliseconds.get(variant),
-            "ratio": round(reference / milliseconds[variant], 2) if variant in milliseconds else None,
-            "bytes": variant.source.info["bytes"],
+class _Evaluation:
+    """One evaluation at work."""
+
+    def __init__(
+        self,
+        context: Context,
+        data: DatasetRef,
+        searches: Mapping[str, Artifact],
+        natives: Mapping[str, Variant],
+    ) -> None:
+        self.context, self.data, self.searches, self.natives = context, data, searches, natives
+        gate = context.spec.gate
+        self.policy = Policy(
+            gate.max_drop, gate.relative, gate.confidence, gate.inconclusive, gate.prefer, gate.int8_share
+        )
+
+    def run(self, target: Path) -> dict[str, Any]:
+        """Judge each model, then the whole; write what verifies the service."""
+        judged = {name: self._candidates(name) for name in self.natives}
+        with child.parallel(measure.workers(self.context)) as pool:
+            # The slowest first: the reference of the whole pipeline runs beside the verdicts.
+            whole = pool.submit(measure.run_pipeline, self.context, self.data, self.natives)
+            for item in judged.values():
+                item.measure(pool)
+            for item in judged.values():
+                item.decide(pool)
+            reference = whole.result()
+            together = self._whole(judged, reference, pool)
+            levels = {name: item.at_lesser_levels(pool) for name, item in judged.items()}
+        served = measure.run_pipeline(self.context, self.data, {n: i.chosen for n, i in judged.items()})
+        result = self._result(judged, levels, together)
+        result["gallery"] = diagnose.gallery(reference.info, served.info)
+        (target / RESULT_FILE).write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
+        self._write_golden(served.info["answers"], target)
+        return result
+
+    def _candidates(self, name: str) -> Judged:
+        """The reference and the candidates of a model, with their times, which are measured while nothing else runs."""
+        context, searched = self.context, self.searches.get(name)
+        floats = variants.floats(context, name)
+        proposals = [variants.int8(context, name, item) for item in self._proposals(name)]
+        everything = [self.natives[name], *floats, *proposals]
+        figures = measure.latencies(context, self.data, everything)
+        return Judged(
+            context,
+            self.data,
+            self.policy,
+            everything,
+            dict(zip(everything, figures)),
+            searched.info if searched else None,
+        )
+
+    def _proposals(self, name: str) -> list[Recipe]:
+        """INT8 that lost too much in the search is judged only where nothing else is allowed."""
+        searched = self.searches.get(name)
+        if searched is None:
+            return []
+        found = search.finalists(searched.info)
+        if self.context.precision == "int8":
+            return found
+        return [item for item in found if search.is_promising(searched.info, item)]
+
+    def _whole(self, judged: Mapping[str, Judged], reference: Artifact, pool: Any) -> dict[str, Any]:
+        """The verdict on whole answers. Where it fails, the model that lost most steps back, until it does not."""
+        metric = METRICS[self.context.spec.metric]
+        before = measure.counts_of(reference) or []
+        while True:
+            chosen = {name: item.chosen for name, item in judged.items()}
+            after = measure.counts_of(measure.run_pipeline(self.context, self.data, chosen)) or []
+            verdict = judge.of_whole(before, after, metric, self.policy)
+            worst = max(judged.values(), key=lambda item: item.drop)
+            if verdict.status != "fail" or self.context.precision or not worst.step_back(pool):
+                return {
+                    "metric": self.context.spec.metric,
+                    "lines": sum(item.truth for item in before),
+                    "native": verdict.difference.reference if verdict.difference else None,
+                    "served": verdict.difference.candidate if verdict.difference else None,
+                    "verdict": judge.described(verdict),
+                }
+
+    def _result(
+        self, judged: Mapping[str, Judged], levels: Mapping[str, Any], together: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        data = self.data.dataset
+        failed = [item.failure for item in judged.values() if item.failure]
+        return {
+            "pipeline": self.context.spec.name,
+            "version": __version__,
+            "passed": not failed,
+            "inconclusive": bool(failed)
+            and all(item.inconclusive for item in judged.values() if item.failure),
+            "reason": failed[0] if failed else None,
+            "data": {
+                "directory": str(data.directory),
+                "digest": self.data.digest,
+                "splits": {
+                    "calibration": len(data.calibration),
+                    "search": len(data.search),
+                    "verdict": len(data.validation),
+                },
+                "warnings": list(data.warnings),
+            },
+            "gate": self.policy.to_json(),
+            "models": {
+                name: {
+                    **item.to_json(),
+                    "levels": levels[name],
+                    **diagnose.run(self.context, self.data, item),
+                }
+                for name, item in judged.items()
+            },
+            "end_to_end": dict(together),
+            "environment": {
+                **machine(),
+                "level": cpu.level(),
+                "threads": self.context.spec.serving.threads,
+                "keys": {name: item.chosen.source.key for name, item in judged.items()},
+            },
         }
-        for variant, judgement in zip(variants, judged)
-    ]
-    return {
-        "metric": context.spec.models[chosen.model].metric,
-        "chosen": chosen.options.label,
-        "options": chosen.options.to_json(),
-        "options_digest": chosen.options.digest,
-        "candidates": rows,
-    }
 
-
-def _write_golden(context: Context, data: DatasetRef, answers: Sequence[Any], target: Path) -> None:
-    """The first validation images with the answers that the served variants gave, for the running service."""
-    folder = target / GOLDEN_DIR
-    folder.mkdir()
-    entries = []
-    for index, sample in enumerate(data.dataset.validation[: context.spec.golden]):
-        name = f"{index:02d}{sample.image.suffix}"
-        (folder / name).write_bytes(sample.image.read_bytes())
-        entries.append({"image": name, "answer": answers[index]})
-    (folder / GOLDEN_FILE).write_text(json.dumps(entries, indent=1, ensure_ascii=False), encoding="utf-8")
+    def _write_golden(self, answers: Sequence[Any], target: Path) -> None:
+        """The first validation images with the answers that the served variants gave, for the running service."""
+        folder = target / GOLDEN_DIR
+        folder.mkdir()
+        entries = []
+        for index, sample in enumerate(self.data.dataset.validation[: self.context.spec.golden]):
+            name = f"{index:02d}{sample.image.suffix}"
+            (folder / name).write_bytes(sample.image.read_bytes())
+            entries.append({"image": name, "answer": answers[index]})
+        (folder / GOLDEN_FILE).write_text(json.dumps(entries, indent=1, ensure_ascii=False), encoding="utf-8")

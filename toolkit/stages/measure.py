@@ -1,99 +1,137 @@
-"""Measuring variants in child processes: on their own, as a whole pipeline, and their time.
+"""Measuring variants in child processes: on their own, as a whole pipeline, their kernels, and their time.
 
-Every measurement is an artifact of its own, so an interrupted evaluation goes on where it was.
+Every measurement is an artifact of its own, so the store is the journal of the tournament: what was interrupted goes
+on where it was, and nothing is measured twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from toolkit import child, cpu
 from toolkit.child import Progress
+from toolkit.data.dataset import VALIDATION
 from toolkit.engines import kernels
 from toolkit.errors import ChildError, ToolkitError
+from toolkit.evaluation.metrics import Counts
 from toolkit.stages.context import PACKAGE, Context, machine
 from toolkit.stages.dataset import DatasetRef
 from toolkit.stages.variants import Variant
 from toolkit.store.artifact import Artifact
 
 _CODE = (PACKAGE / "evaluation" / "measure.py", PACKAGE / "evaluation" / "metrics.py")
-_LATENCY_SAMPLES, _LATENCY_ROUNDS = 2, 3
+_LATENCY_SAMPLES, _LATENCY_ROUNDS = 2, 5
 
 
-def run_all(context: Context, data: DatasetRef, variants: Sequence[Variant]) -> None:
-    """As many at a time as there are cores for; what takes longest first: all that is native."""
-    workers = max(1, cpu.cores() // context.spec.serving.threads)
-    slowest_first = sorted(
-        (item for item in variants if not item.problem), key=lambda item: item.options.backend != "native"
-    )
-    native = {item.model: item for item in variants if item.options.backend == "native"}
-    with child.parallel(workers) as pool:
-        jobs = [pool.submit(run_pipeline, context, data, native)]
-        jobs += [pool.submit(run_model, context, data, item) for item in slowest_first]
-        for future in as_completed(jobs):
-            future.result()
+def workers(context: Context) -> int:
+    """Measurements that may run side by side without slowing each other down."""
+    return max(1, cpu.cores() // context.spec.serving.threads)
 
 
-def run_model(context: Context, data: DatasetRef, variant: Variant) -> Artifact:
-    """The counts and the kernel proof of one variant. A variant that cannot run is a result, not an error."""
-    model = context.spec.models[variant.model]
+def run_model(
+    context: Context,
+    data: DatasetRef,
+    variant: Variant,
+    split: str,
+    part: Optional[range] = None,
+    level: Optional[str] = None,
+) -> Artifact:
+    """The counts of one variant on samples of a split. A variant that cannot run is a result, not an error.
+
+    Args:
+        part: indices of the samples; None: all of the split.
+        level: instruction sets to run with, those of `toolkit.cpu.LEVELS`; None: all that the processor has.
+    """
+    part = part if part is not None else range(len(data.dataset.split(split)))
     return context.artifact(
         "measure",
-        variant.title.replace("/", "-"),
+        f"{variant.name}-{level or split}",
         {
             "data": data.digest,
+            "samples": [split, part.start, part.stop, part.step],
             "pipeline": context.pipeline_code(),
-            "step": [model.step, model.options, model.judge, context.spec.judge_options],
-            "model": variant.source.key,
-            "options": variant.options.to_json(),
-            **machine(),
+            **_ingredients(context, variant),
+            **_machine_at(level),
         },
         _CODE,
-        lambda target, progress: _measure(context, data, variant, progress),
+        lambda target, progress: _measure(context, data, variant, split, part, level, progress),
     )
 
 
-def _measure(context: Context, data: DatasetRef, variant: Variant, progress: Progress) -> Mapping[str, Any]:
-    model = context.spec.models[variant.model]
-    log = context.logs / f"measure-{variant.title.replace('/', '-')}.log"
-    try:
-        proof = _prove(context, variant, log)
-        measured = child.call(
-            "toolkit.evaluation.measure:measure_model",
-            {
-                "pipeline_dir": str(context.spec.directory),
-                "data": str(data.directory),
-                "model_dir": str(variant.source.path),
-                "options": variant.options.to_json(),
-                "step": [model.step, dict(model.options)],
-                "judge": [model.judge, dict(context.spec.judge_options)],
-            },
-            log=log,
-            progress=progress,
-        )
-    except ToolkitError as error:
-        if variant.options.backend == "native" or (
-            isinstance(error, ChildError) and error.ended_from_outside
-        ):
-            raise
-        return {"counts": None, "problem": error.message, "kernels": ""}
-    return {**measured, "kernels": proof, "problem": None}
+def _measure(
+    context: Context,
+    data: DatasetRef,
+    variant: Variant,
+    split: str,
+    part: range,
+    level: Optional[str],
+    progress: Progress,
+) -> Mapping[str, Any]:
+    arguments = {
+        "data": str(data.directory),
+        "split": split,
+        "part": [part.start, part.stop, part.step],
+        "model_dir": str(variant.source.path),
+        "options": variant.options.to_json(),
+        **_step(context, variant.model),
+    }
+    return _or_problem(
+        context, variant, "toolkit.evaluation.measure:measure_model", arguments, _at(level), progress
+    )
 
 
-def _prove(context: Context, variant: Variant, log: Path) -> str:
-    """What oneDNN reports of one inference, in words; nothing for the reference, which does not use oneDNN."""
-    if variant.options.backend == "native":
-        return ""
+def prove(context: Context, variant: Variant, level: Optional[str] = None) -> Artifact:
+    """The kernel proof of one variant, from a real input where calibration kept one; its problem, if it does not run.
+
+    Nothing for the reference, which does not use oneDNN.
+    """
+    shapes = {key: list(shape) for key, shape in context.spec.models[variant.model].inputs.items()}
     arguments = {
         "model_dir": str(variant.source.path),
         "options": variant.options.to_json(),
-        "shapes": {key: list(shape) for key, shape in context.spec.models[variant.model].inputs.items()},
+        "shapes": shapes,
     }
-    proof = child.call("toolkit.engines.kernels:prove", arguments, log=log, env=kernels.VERBOSE_ENVIRONMENT)
-    return kernels.describe(proof["primitives"], variant.options.precision)
+    return context.artifact(
+        "prove",
+        f"{variant.name}{f'-{level}' if level else ''}",
+        {"shapes": shapes, **_ingredients(context, variant), **_machine_at(level)},
+        (Path(__file__),),
+        lambda target, progress: _or_problem(
+            context,
+            variant,
+            "toolkit.engines.kernels:prove",
+            arguments,
+            {**kernels.VERBOSE_ENVIRONMENT, **_at(level)},
+            progress,
+        ),
+    )
+
+
+def counts_of(measured: Artifact) -> Optional[list[Counts]]:
+    """The counts by sample; None: the variant did not run."""
+    counts = measured.info.get("counts")
+    return None if counts is None else [Counts(*item) for item in counts]
+
+
+def _or_problem(
+    context: Context,
+    variant: Variant,
+    function: str,
+    arguments: Mapping[str, Any],
+    environment: Mapping[str, str],
+    progress: Progress,
+) -> Mapping[str, Any]:
+    log = context.logs / f"measure-{variant.name}.log"
+    try:
+        result = child.call(function, arguments, log=log, progress=progress, env=environment)
+    except ToolkitError as error:
+        from_outside = isinstance(error, ChildError) and error.ended_from_outside
+        if variant.options.backend == "native" or from_outside:
+            raise
+        return {"problem": error.message}
+    return {**result, "problem": None}
 
 
 def run_pipeline(context: Context, data: DatasetRef, chosen: Mapping[str, Variant]) -> Artifact:
@@ -124,6 +162,7 @@ def run_pipeline(context: Context, data: DatasetRef, chosen: Mapping[str, Varian
         f"all-{title}",
         {
             "data": data.digest,
+            "samples": VALIDATION,
             "pipeline": context.pipeline_code(),
             "models": keys,
             "judge": [spec.response, spec.judge, spec.judge_options],
@@ -136,19 +175,46 @@ def run_pipeline(context: Context, data: DatasetRef, chosen: Mapping[str, Varian
     )
 
 
-def latencies(context: Context, data: DatasetRef, variants: Sequence[Variant]) -> list[float]:
-    """Median milliseconds of each variant's inferences for one sample, measured in turn."""
-    model = context.spec.models[variants[0].model]
+def latencies(context: Context, data: DatasetRef, variants: Sequence[Variant]) -> list[Mapping[str, Any]]:
+    """Milliseconds (median and p99) of each variant's inferences for one sample, in turn; likeness to the first."""
     arguments = {
-        "pipeline_dir": str(context.spec.directory),
         "data": str(data.directory),
         "candidates": [
             {"model_dir": str(item.source.path), "options": item.options.to_json()} for item in variants
         ],
-        "step": [model.step, dict(model.options)],
-        "judge": [model.judge, dict(context.spec.judge_options)],
         "samples": _LATENCY_SAMPLES,
         "rounds": _LATENCY_ROUNDS,
+        **_step(context, variants[0].model),
     }
     log = context.logs / f"latency-{variants[0].model}.log"
-    return list(child.call("toolkit.evaluation.measure:measure_latency", arguments, log=log)["milliseconds"])
+    with context.console.working("latency", variants[0].model) as progress:
+        result = child.call(
+            "toolkit.evaluation.measure:measure_latency", arguments, log=log, progress=progress
+        )
+    return list(result["figures"])
+
+
+def _step(context: Context, name: str) -> dict[str, Any]:
+    model = context.spec.models[name]
+    return {
+        "pipeline_dir": str(context.spec.directory),
+        "step": [model.step, dict(model.options)],
+        "judge": [model.judge, dict(context.spec.judge_options)],
+    }
+
+
+def _ingredients(context: Context, variant: Variant) -> dict[str, Any]:
+    step = _step(context, variant.model)
+    return {
+        "step": [step["step"], step["judge"]],
+        "model": variant.source.key,
+        "options": variant.options.to_json(),
+    }
+
+
+def _at(level: Optional[str]) -> dict[str, str]:
+    return cpu.environment_at(level) if level else {}
+
+
+def _machine_at(level: Optional[str]) -> dict[str, Any]:
+    return {**machine(), **({"isa": level} if level else {})}

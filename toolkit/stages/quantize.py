@@ -1,4 +1,4 @@
-"""quantize: the INT8 model, by PaddleSlim's post-training quantization on the frozen calibration set."""
+"""quantize: the INT8 model that one recipe makes of the optimized model and its statistics."""
 
 from __future__ import annotations
 
@@ -8,43 +8,48 @@ from typing import Any
 
 from toolkit import child
 from toolkit.child import Progress
-from toolkit.stages import calibrate, export
-from toolkit.stages.context import Context
+from toolkit.quantization.recipe import Recipe
+from toolkit.stages import calibrate, optimize
+from toolkit.stages.context import PACKAGE, Context
 from toolkit.store import digest
 from toolkit.store.artifact import Artifact
 
 
-def run(context: Context, name: str) -> Artifact:
-    """The INT8 model of `name`: weights in INT8, with the scales of its activations.
+def run(context: Context, name: str, recipe: Recipe) -> Artifact:
+    """The INT8 model of `name`; its info says of each layer whether it runs in INT8, and with which thresholds.
 
     Raises:
-        ModelError: PaddleSlim found nothing to quantize.
+        ModelError: there is nothing to quantize.
     """
-    exported, batches = export.run(context, name), calibrate.run(context, name)
-    options = context.spec.models[name].quantize
+    optimized, calibrated = optimize.run(context, name), calibrate.run(context, name)
     return context.artifact(
         "quantize",
-        name,
+        f"{name}-{recipe.digest[:4]}",
         {
-            "model": exported.key,
-            "batches": batches.key,
-            "options": options.model_dump(mode="json", exclude={"kernels", "samples"}),
-            "packages": digest.of_packages(["paddlepaddle", "paddleslim"]),
+            "model": optimized.key,
+            "statistics": calibrated.key,
+            "recipe": recipe.to_json(),
+            "packages": digest.of_packages(["paddlepaddle"]),
         },
-        (Path(__file__),),
-        lambda target, progress: _quantize(context, name, exported, batches, target, progress),
+        (Path(__file__), PACKAGE / "quantization"),
+        lambda target, progress: _quantize(context, name, recipe, optimized, calibrated, target, progress),
     )
 
 
 def _quantize(
-    context: Context, name: str, exported: Artifact, batches: Artifact, target: Path, progress: Progress
+    context: Context,
+    name: str,
+    recipe: Recipe,
+    optimized: Artifact,
+    calibrated: Artifact,
+    target: Path,
+    progress: Progress,
 ) -> Mapping[str, Any]:
-    options = context.spec.models[name].quantize
     arguments = {
-        "source": str(exported.path),
-        "feeds": [str(path) for path in sorted(batches.path.glob("batch_*.npz"))],
+        "source": str(optimized.path),
+        "statistics": str(calibrated.path / calibrate.STATISTICS),
+        "recipe": recipe.to_json(),
         "target": str(target),
-        **options.model_dump(mode="json", exclude={"kernels", "samples"}),
     }
     log = context.logs / f"quantize-{name}.log"
-    return dict(child.call("toolkit.engines.ptq:quantize", arguments, log=log, progress=progress))
+    return dict(child.call("toolkit.engines.quantize:quantize", arguments, log=log, progress=progress))

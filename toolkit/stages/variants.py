@@ -1,14 +1,14 @@
-"""The ways to run each model that are worth measuring: which files, with which options."""
+"""The ways to run a model: native FP32, which is the reference, and the candidates to take its place."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Optional
 
-from toolkit import child, cpu
-from toolkit.engines.options import PredictorOptions
-from toolkit.errors import ChildError, ModelError
-from toolkit.stages import export, quantize
+from toolkit import cpu
+from toolkit.engines.options import INT8_OPERATORS, PredictorOptions
+from toolkit.quantization.recipe import Recipe
+from toolkit.stages import export, optimize, quantize
 from toolkit.stages.context import Context
 from toolkit.store.artifact import Artifact
 
@@ -18,57 +18,68 @@ class Variant:
     """One way to run one model: which files, with which options.
 
     Attributes:
-        problem: why there are no such files, so that it cannot be run; `source` is the FP32 model then.
+        recipe: how the INT8 model was made; None for the others.
     """
 
     model: str
     options: PredictorOptions
     source: Artifact
-    problem: Optional[str] = None
+    recipe: Optional[Recipe] = None
 
     @property
-    def title(self) -> str:
-        """As progress shows it."""
-        return f"{self.model}/{self.options.label}"
+    def label(self) -> str:
+        """As tables show it: `native`, `fp32`, `bf16`, or the recipe in words."""
+        return self.recipe.label if self.recipe else self.options.label
+
+    @property
+    def name(self) -> str:
+        """In file names and progress lines: `det-int8-1f3a`."""
+        suffix = f"-{self.recipe.digest[:4]}" if self.recipe else ""
+        return f"{self.model}-{self.options.label}{suffix}"
+
+    def __str__(self) -> str:
+        return self.label
 
 
-def all_variants(context: Context) -> dict[str, list[Variant]]:
-    """The variants of each model; models are quantized side by side, since PaddleSlim keeps one core busy."""
-    with child.parallel(cpu.cores()) as pool:
-        return dict(
-            zip(context.spec.steps, pool.map(lambda name: variants_of(context, name), context.spec.steps))
-        )
+def native(context: Context, name: str) -> Variant:
+    """The reference: the model as it was exported, in Paddle's own kernels."""
+    serving = context.spec.serving
+    options = PredictorOptions(threads=serving.threads, cache_capacity=serving.cache_capacity)
+    return Variant(name, options, export.run(context, name))
 
 
-def variants_of(context: Context, name: str) -> list[Variant]:
-    """The native reference, then the candidates in the order of preference."""
-    exported = export.run(context, name)
-    reference = Variant(name, options_of(context, name, "native"), exported)
-    wanted = [item for item in context.candidates_of(name) if item != "bf16" or cpu.supports_bf16()]
-    return [reference] + [
-        _int8(context, name, exported)
-        if item == "int8"
-        else Variant(name, options_of(context, name, item), exported)
-        for item in wanted
+def plain(context: Context, name: str, precision: str) -> Variant:
+    """The optimized model in oneDNN, in `fp32` or `bf16`."""
+    return Variant(name, _onednn(context, precision), optimize.run(context, name))
+
+
+def int8(context: Context, name: str, recipe: Recipe) -> Variant:
+    """The INT8 model that `recipe` makes.
+
+    Raises:
+        ModelError: there is nothing to quantize.
+    """
+    source = quantize.run(context, name, recipe)
+    return Variant(name, _onednn(context, "int8", recipe.rest), source, recipe)
+
+
+def floats(context: Context, name: str) -> list[Variant]:
+    """The candidates in float that the spec and the options allow, and that this processor has instructions for."""
+    wanted = context.candidates_of(name)
+    return [
+        plain(context, name, precision)
+        for precision in ("fp32", "bf16")
+        if precision in wanted and (precision != "bf16" or cpu.supports_bf16())
     ]
 
 
-def _int8(context: Context, name: str, exported: Artifact) -> Variant:
-    """The INT8 variant. That a model cannot be quantized is a result, unless INT8 is all that is wanted."""
-    options = options_of(context, name, "int8")
-    try:
-        return Variant(name, options, quantize.run(context, name))
-    except (ModelError, ChildError) as error:
-        if context.precision == "int8":
-            raise
-        return Variant(name, options, exported, error.message)
-
-
-def options_of(context: Context, name: str, label: str) -> PredictorOptions:
-    """The engine settings that `label` stands for; serving takes the same."""
-    serving, quantized = context.spec.serving, context.spec.models[name].quantize
-    if label == "native":
-        return PredictorOptions(threads=serving.threads, cache_capacity=serving.cache_capacity)
+def _onednn(context: Context, precision: str, rest: str = "fp32") -> PredictorOptions:
+    serving = context.spec.serving
     return PredictorOptions(
-        label, "onednn", serving.threads, serving.cache_capacity, quantized.kernels if label == "int8" else ()
+        precision,
+        "onednn",
+        serving.threads,
+        serving.cache_capacity,
+        INT8_OPERATORS if precision == "int8" else (),
+        rest,
     )

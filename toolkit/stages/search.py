@@ -1,0 +1,296 @@
+"""search: the tournament for the best INT8 recipes of one model, on the samples that are set aside for it.
+
+What is found is a proposal. The verdict comes from other samples, in `evaluate`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Optional
+
+from toolkit import child, cpu
+from toolkit.data.dataset import SEARCH
+from toolkit.errors import ChildError, ModelError
+from toolkit.evaluation import racing
+from toolkit.evaluation.metrics import Counts, total
+from toolkit.evaluation.racing import Crashed, Outcome, Race, Rules
+from toolkit.quantization import fallback, grid
+from toolkit.quantization.fallback import Fallback, Limits
+from toolkit.quantization.recipe import Recipe
+from toolkit.stages import calibrate, measure, optimize, variants
+from toolkit.stages.context import PACKAGE, Context, machine
+from toolkit.stages.dataset import DatasetRef
+from toolkit.stages.variants import Variant
+from toolkit.store.artifact import Artifact
+
+_CODE = (Path(__file__), PACKAGE / "quantization", PACKAGE / "evaluation")
+
+# Share of the gate's limit that a proposal may lose on the samples of the search, which are few.
+_MARGIN = 0.8
+_FINALISTS = 3
+_ROUNDS = 3
+_FIRST_SAMPLES = 6
+
+
+@dataclass
+class Row:
+    """What the search learnt of one recipe.
+
+    Attributes:
+        drop: points lost against FP32 on the samples that it was measured on.
+        dropped: why it left the race; None: it saw all samples.
+    """
+
+    recipe: Recipe
+    samples: int = 0
+    value: Optional[float] = None
+    drop: Optional[float] = None
+    dropped: Optional[str] = None
+    problem: Optional[str] = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {**asdict(self), "recipe": self.recipe.to_json(), "label": self.recipe.label}
+
+
+def run(context: Context, data: DatasetRef, name: str, seconds: float) -> Artifact:
+    """The proposals for the model `name`, best first, and the record of how they were found.
+
+    Args:
+        seconds: what the search may take; it is part of the key, since another budget may find something else.
+    """
+    sources = [optimize.run(context, name), calibrate.run(context, name)]
+    model = context.spec.models[name]
+    return context.artifact(
+        "search",
+        name,
+        {
+            "inputs": [item.key for item in sources],
+            "data": data.digest,
+            "quantize": model.quantize.model_dump(mode="json"),
+            "step": [model.step, model.options, model.judge, model.metric, context.spec.judge_options],
+            "pipeline": context.pipeline_code(),
+            "gate": [context.spec.gate.max_drop, context.spec.gate.relative, context.spec.gate.int8_share],
+            "threads": context.spec.serving.threads,
+            "budget": context.budget if context.budget is not None else context.spec.search.budget_seconds,
+            **machine(),
+        },
+        _CODE,
+        lambda target, progress: Search(context, data, name, seconds).run(),
+    )
+
+
+def finalists(info: Mapping[str, Any]) -> list[Recipe]:
+    """The recipes that a search proposes, best first."""
+    return [Recipe.from_json(item) for item in info["finalists"]]
+
+
+def is_promising(info: Mapping[str, Any], recipe: Recipe) -> bool:
+    """Whether `recipe` lost less than the gate's limit in the search, so that a verdict on it is worth its time."""
+    rows = [row for row in info["rows"] if row["recipe"] == recipe.to_json()]
+    return any(row["points"] is not None and row["points"] < info["limit"] for row in rows)
+
+
+@dataclass
+class Search:
+    """One search at work."""
+
+    context: Context
+    data: DatasetRef
+    name: str
+    seconds: float
+    rows: dict[Recipe, Row] = field(default_factory=dict)
+    races: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.ends = time.monotonic() + self.seconds
+        self.samples = len(self.data.dataset.search)
+        self.metric = self.context.spec.models[self.name].metric
+        self.reference: list[Counts] = []
+
+    def run(self) -> dict[str, Any]:
+        """Race, vary, fall back; what is proposed, and everything that was seen on the way."""
+        with child.parallel(measure.workers(self.context)) as pool:
+            self.pool = pool
+            self.reference = self._reference()
+            best = self._tournament()
+            found = self._fall_back(best) if best is not None and not self._passes(best) else None
+        proposals = self._proposals()
+        return {
+            "finalists": [recipe.to_json() for recipe in proposals],
+            "reference": self._score(total(self.reference)),
+            "samples": self.samples,
+            "limit": self._limit(),
+            "rows": [{**row.to_json(), "points": self._points(row)} for row in self.rows.values()],
+            "races": self.races,
+            "fallback": found.to_json() if found else None,
+        }
+
+    def _tournament(self) -> Optional[Recipe]:
+        plan, options = Recipe(), self.context.spec.models[self.name].quantize
+        plan = replace(plan, algorithm=grid.first(options.algorithms), percent=max(options.percents))
+        plan = replace(plan, weights=options.weights[0], exclude=tuple(sorted(options.skip)))
+        census = optimize.run(self.context, self.name).info
+        best = self._race(grid.kinds(options.kinds, census["kinds"], plan))
+        if best is not None:
+            best = self._race(grid.algorithms(best, options.algorithms, options.percents))
+        if best is not None:
+            bf16 = cpu.supports_bf16() and "bf16" in self.context.spec.candidates_of(self.name)
+            best = self._race(
+                grid.variations(best, options.weights, pairs=census.get("equalizable", 0), bf16=bf16)
+            )
+        return best
+
+    def _race(self, recipes: Sequence[Recipe]) -> Optional[Recipe]:
+        """The best of `recipes`; the first one where time ran out before any was measured."""
+        rules = Rules(_ROUNDS, keep=2, minimum=_FIRST_SAMPLES, seconds=max(0.0, self.ends - time.monotonic()))
+        found: Race[Recipe] = racing.race(recipes, self.samples, self._measure, self._score, rules)
+        self.races.append(_named(found))
+        for recipe, counts in found.counts.items():
+            self._enter(recipe, counts)
+        for recipe, reason in found.crashed.items():
+            self.rows[recipe] = Row(recipe, problem=f"crashed: {reason}")
+        for standings in found.rounds:
+            for standing in standings:
+                row = next(item for item in self.rows.values() if item.recipe.label == standing.candidate)
+                row.dropped = standing.dropped
+        return found.ranking[0] if found.ranking else None
+
+    def _enter(self, recipe: Recipe, counts: Mapping[int, Counts]) -> None:
+        value = self._score(total(counts.values()))
+        before = self._score(total(self.reference[index] for index in counts))
+        self.rows[recipe] = Row(recipe, len(counts), value, 100 * (before - value))
+
+    def _measure(self, recipes: Sequence[Recipe], part: range) -> list[Outcome]:
+        return list(self.pool.map(lambda recipe: self._outcome(recipe, part), recipes))
+
+    def _outcome(self, recipe: Recipe, part: range) -> Outcome:
+        """The counts, from the store where they were measured before; a recipe that fails is a result."""
+        try:
+            variant = variants.int8(self.context, self.name, recipe)
+        except (ModelError, ChildError) as error:
+            if isinstance(error, ChildError) and error.ended_from_outside:
+                raise
+            return Crashed(error.message)
+        return self._counts(variant, part)
+
+    def _counts(self, variant: Variant, part: range) -> Outcome:
+        measured = measure.run_model(self.context, self.data, variant, SEARCH, part)
+        counts = measure.counts_of(measured)
+        return counts if counts is not None else Crashed(str(measured.info["problem"]))
+
+    def _reference(self) -> list[Counts]:
+        """FP32 in oneDNN, whose answers are those of native FP32: to find out is what the verdict is for."""
+        plain = variants.plain(self.context, self.name, "fp32")
+        parts = racing.subsets(self.samples, _ROUNDS, _FIRST_SAMPLES)
+        counts: dict[int, Counts] = {}
+        for part, outcome in zip(parts, self.pool.map(lambda item: self._counts(plain, item), parts)):
+            if isinstance(outcome, Crashed):
+                raise ModelError(f"the FP32 model does not run: {outcome.reason}", where=self.name)
+            counts.update(zip(part, outcome))
+        return [counts[index] for index in range(self.samples)]
+
+    def _fall_back(self, start: Recipe) -> Optional[Fallback]:
+        """Single layers back to float, as few as it takes; the result is a row as others are."""
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            return None
+        variant = variants.int8(self.context, self.name, start)
+        layers = _layers(variant, measure.prove(self.context, variant).info)
+        found = fallback.search(
+            layers,
+            lambda sets: self._damages(start, sets),
+            Limits(
+                target=_MARGIN * self._limit(),
+                share=self.context.spec.gate.int8_share,
+                noise=self._noise(),
+                seconds=left,
+                parallel=max(2, measure.workers(self.context)),
+            ),
+        )
+        if found.names:
+            recipe = start.excluding((*start.exclude, *found.names))
+            self._damages(start, [found.names])
+            self.rows[recipe].dropped = None
+        return found
+
+    def _damages(self, start: Recipe, sets: Sequence[frozenset[str]]) -> list[Optional[float]]:
+        recipes = [start.excluding((*start.exclude, *names)) for names in sets]
+        found: list[Optional[float]] = []
+        for recipe, outcome in zip(recipes, self._measure(recipes, range(self.samples))):
+            if isinstance(outcome, Crashed):
+                self.rows.setdefault(recipe, Row(recipe, problem=f"crashed: {outcome.reason}"))
+                found.append(None)
+                continue
+            known = recipe in self.rows
+            self._enter(recipe, dict(enumerate(outcome)))
+            if not known:
+                self.rows[recipe].dropped = "a step of the search for layers"
+            found.append(self._points(self.rows[recipe]))
+        return found
+
+    def _proposals(self) -> list[Recipe]:
+        """Those that saw all samples and passed, best first; else the best of all: there is always something to say."""
+        whole = [
+            row
+            for row in self.rows.values()
+            if row.drop is not None and row.samples == self.samples and not row.dropped
+        ]
+        ranked = sorted(whole, key=lambda row: row.drop if row.drop is not None else 100.0)
+        passing = [row.recipe for row in ranked if self._points(row) < self._limit()]
+        if not ranked:
+            ran = [row for row in self.rows.values() if row.drop is not None]
+            ranked = sorted(ran, key=lambda row: row.drop if row.drop is not None else 100.0)
+        return passing[:_FINALISTS] or [row.recipe for row in ranked[:1]]
+
+    def _passes(self, recipe: Recipe) -> bool:
+        row = self.rows.get(recipe)
+        return row is not None and row.drop is not None and self._points(row) <= _MARGIN * self._limit()
+
+    def _points(self, row: Row) -> float:
+        """The drop in the unit of the gate's limit."""
+        drop = row.drop if row.drop is not None else 100.0
+        if not self.context.spec.gate.relative:
+            return drop
+        reference = self._score(total(self.reference))
+        return drop / reference if reference else drop
+
+    def _limit(self) -> float:
+        return self.context.spec.gate.max_drop
+
+    def _noise(self) -> float:
+        """One result more or less, in points."""
+        return 100.0 / max(1, total(self.reference).truth)
+
+    def _score(self, counts: Counts) -> float:
+        return float(getattr(counts, self.metric))
+
+
+def _layers(variant: Variant, proof: Mapping[str, Any]) -> list[fallback.Layer]:
+    """The layers that run in INT8, with their work and how noisy their inputs are expected to be."""
+    macs: dict[str, int] = {}
+    for item in proof.get("layers", ()):
+        if item["name"] is not None:
+            macs[item["name"]] = macs.get(item["name"], 0) + item["macs"]
+    whole = max(1, sum(proof.get("macs", {}).values()))
+    return [
+        fallback.Layer(
+            item["name"],
+            macs.get(item["name"], 0) / whole,
+            suspicion=-min((found["sqnr_db"] for found in item["activations"]), default=0.0),
+        )
+        for item in variant.source.info["layers"]
+        if item["int8"]
+    ]
+
+
+def _named(race: Race[Recipe]) -> Mapping[str, Any]:
+    """A race with recipes by their labels."""
+    return {
+        "ranking": [item.label for item in race.ranking],
+        "rounds": [[asdict(standing) for standing in standings] for standings in race.rounds],
+        "stopped": race.stopped,
+    }
