@@ -35,7 +35,7 @@ def test_each_algorithm_is_tried_once_and_the_best_so_far_comes_first() -> None:
     ]
 
 
-def test_variations_add_one_thing_at_a_time_to_the_winner() -> None:
+def test_variations_differ_from_the_winner_in_one_thing_each() -> None:
     best = Recipe("mse", kinds=EVERYTHING)
     labels = [item.label for item in grid.variations(best, ("channel", "tensor"), pairs=0, bf16=True)]
     assert labels == ["int8 mse", "int8 mse, bias corrected", "int8 mse, per tensor", "int8 mse, rest bf16"]
@@ -43,4 +43,4 @@ def test_variations_add_one_thing_at_a_time_to_the_winner() -> None:
 
 def test_equalization_is_tried_only_where_there_are_pairs() -> None:
     labels = [item.label for item in grid.variations(Recipe("mse"), ("channel",), pairs=2, bf16=False)]
-    assert sum("equalized" in label for label in labels) == 2
+    assert sum("equalized" in label for label in labels) == 1

@@ -127,7 +127,11 @@ def test_an_unknown_pipeline_is_answered_with_those_there_are(pipelines: Path) -
         (lambda data: data["data"].update(genrator="a:b"), "data.genrator", "generator"),
         (lambda data: net(data).update(qantize={}), "models.net.qantize", "quantize"),
         (lambda data: net(data)["source"].update(dirctory="x"), "models.net.source.dirctory", "directory"),
-        (lambda data: net(data).update(quantize={"algorithm": ["kl"]}), "models.net.quantize.algorithm", "algorithms"),
+        (
+            lambda data: net(data).update(quantize={"algorithm": ["kl"]}),
+            "models.net.quantize.algorithm",
+            "algorithms",
+        ),
         (
             lambda data: net(data).update(
                 source={"layer": "ops:Step", "inputs": [{"name": "x", "shpe": [1], "shape": [1]}]}

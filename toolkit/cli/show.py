@@ -30,8 +30,9 @@ def table(result: Mapping[str, Any]) -> str:
     lines = []
     for name, entry in result["models"].items():
         width = max(len(row["label"]) for row in entry["candidates"])
+        title = f"{name}, {entry['metric']}"
         lines.append(
-            f"{name + ', ' + entry['metric']:<{width + 2}} {'value':>8} {'drop':>7} {'ms':>7} {'speed':>6} {'INT8':>5} {'MB':>5}"
+            f"{title:<{width + 2}} {'value':>8} {'drop':>7} {'ms':>7} {'speed':>6} {'INT8':>5} {'MB':>5}"
         )
         lines += [_row(row, entry["chosen"], width) for row in entry["candidates"]]
         lines += [_level(level, found) for level, found in entry["levels"].items()]

@@ -8,11 +8,14 @@ divided by s_i and the second's weights for it multiplied by s_i: the outputs st
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
 
+from toolkit.child import Progress
 from toolkit.engines import graph as graphs
+from toolkit.engines import model, signature
 from toolkit.engines.graph import Graph, Op
 from toolkit.engines.rewrites import linear
 from toolkit.engines.rewrites.linear import Linear
@@ -137,3 +140,20 @@ def _apply(graph: Graph, link: _Link, factors: Array) -> None:
     graph.add_weight(link.second.weight, link.second.by_input(second, factors).astype(np.float32))
     if link.bias is not None:
         graph.add_weight(link.bias, (graph.weights[link.bias] / factors).astype(np.float32))
+
+
+def write(source: str, target: str, progress: Progress) -> dict[str, Any]:
+    """Equalize the model in the directory `source` and write it to `target`.
+
+    Returns:
+        `bytes`, and the number of `pairs`.
+
+    Raises:
+        ModelError: the model cannot be read.
+    """
+    graph = graphs.read(model.files_in(Path(source)))
+    pairs = equalize(graph)
+    graph.write(Path(target))
+    signature.read(Path(source)).write(Path(target))
+    progress(1, 1)
+    return {"bytes": model.files_in(Path(target)).size, "pairs": len(pairs)}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.child import Progress
-from toolkit.engines import correction, equalization, graph, layers, model, qdq, signature
+from toolkit.engines import correction, graph, layers, model, qdq, signature
 from toolkit.engines.graph import Graph
 from toolkit.engines.layers import PRODUCTS, Layer
 from toolkit.errors import ModelError
@@ -25,7 +25,8 @@ def quantize(
     """Write the INT8 model that `recipe` makes of the model in `source` to the directory `target`.
 
     Args:
-        statistics: file of the activations' statistics.
+        source: directory of the FP32 model; equalized, if the recipe says so.
+        statistics: file of its activations' statistics.
 
     Returns:
         `bytes`, `parameters` (bytes of the weights file), and for each layer its `name`, `kind`, `int8`, and its
@@ -38,8 +39,6 @@ def quantize(
     wanted, known = Recipe.from_json(recipe), statistics_file.load(Path(statistics))
     program = graph.read(model.files_in(Path(source)))
     _check_names(layers.layers_of(program), wanted, source)
-    if wanted.equalize:
-        equalization.equalize(program)
     if wanted.bias_correction:
         _correct(program, known, wanted)
     found = layers.layers_of(program)
@@ -102,8 +101,10 @@ def _runs_int8(layer: Layer, recipe: Recipe, known: Statistics) -> bool:
 
 
 def _correct(program: Graph, known: Statistics, recipe: Recipe) -> None:
+    """Every layer whose weight is rounded, also where only its storage is."""
     for layer in layers.layers_of(program):
-        if _runs_int8(layer, recipe, known):
+        rounded = _runs_int8(layer, recipe, known) or layer.kind in PRODUCTS
+        if rounded and layer.activations and layer.activations[0] in known:
             channels = known[layer.activations[0]].channels
             if channels is not None:
                 correction.correct(program, layer, channels.mean, recipe.weights)

@@ -104,28 +104,30 @@ def measure_latency(
     step: Named,
     judge: Named,
     samples: int,
+    feeds: int,
     rounds: int,
     progress: Progress,
 ) -> dict[str, Any]:
-    """The time that each candidate's inferences take for a sample, the candidates in turn, and how alike outputs are.
+    """The time of an inference by each candidate, the candidates in turn, and how alike their outputs are.
 
     In turn and in one process, so that a ratio holds on a machine whose speed drifts. The first round warms up.
 
     Args:
         candidates: `model_dir` and `options` of each; the first is what the others' outputs are compared with.
+        feeds: inferences of each sample at most, evenly from all that it takes.
 
     Returns:
-        For each candidate `milliseconds`, the median over samples and rounds, `p99` (of few rounds: the worst), and
-        `cosine`, of its outputs and those of the first.
+        For each candidate `milliseconds` of an inference, on average over those of a sample and the median over
+        samples and rounds; `p99` of the same (of few rounds: the worst); `cosine`, of its outputs and those of the first.
     """
     stage, truth = _make(pipeline_dir, step), _make(pipeline_dir, judge)
     runs = [_load(item["model_dir"], item["options"]) for item in candidates]
     chosen = dataset.load(Path(data)).search[:samples]
-    feeds = [stage.preprocess(truth.payload(sample)) for sample in chosen]
+    batches = [_some(stage.preprocess(truth.payload(sample)), feeds) for sample in chosen]
     times: list[list[float]] = [[] for _ in runs]
     products = np.zeros((len(runs), 3))
     for turn in range(rounds + 1):
-        for batch in feeds:
+        for batch in filter(None, batches):
             reference: list[Any] = []
             for index, run in enumerate(runs):
                 elapsed, outputs = _time(run, batch)
@@ -152,7 +154,13 @@ def _time(run: Any, feeds: Sequence[Any]) -> tuple[float, list[Any]]:
     started = time.perf_counter()
     for feed in feeds:
         outputs.append(run(feed))
-    return (time.perf_counter() - started) * 1000, outputs
+    return (time.perf_counter() - started) * 1000 / len(feeds), outputs
+
+
+def _some(feeds: Sequence[Any], count: int) -> list[Any]:
+    """At most `count` of `feeds`, evenly from all."""
+    places = np.linspace(0, len(feeds) - 1, min(count, len(feeds)))
+    return [feeds[int(place)] for place in places]
 
 
 def _products(first: Sequence[Any], second: Sequence[Any]) -> np.ndarray[Any, Any]:

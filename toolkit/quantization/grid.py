@@ -50,7 +50,7 @@ def algorithms(best: Recipe, names: Sequence[str], percents: Sequence[float]) ->
 
 
 def variations(best: Recipe, granularities: Sequence[str], *, pairs: int, bf16: bool) -> list[Recipe]:
-    """The recipe `best`, and each of what may be added to it.
+    """The recipe `best`, and each that differs from it in one thing.
 
     Args:
         pairs: neighbouring layers that can be equalized.
@@ -60,10 +60,9 @@ def variations(best: Recipe, granularities: Sequence[str], *, pairs: int, bf16: 
 
 
 def _varied(best: Recipe, granularities: Sequence[str], pairs: int, bf16: bool) -> Iterator[Recipe]:
-    yield replace(best, bias_correction=True)
+    yield replace(best, bias_correction=not best.bias_correction)
     if pairs:
         yield replace(best, equalize=True)
-        yield replace(best, equalize=True, bias_correction=True)
     for granularity in granularities:
         yield replace(best, weights=granularity)
     if bf16:

@@ -85,6 +85,11 @@ class QuantizeSpec(Section):
         min_length=1,
         description="kinds of layers that may run in INT8; depthwise convolutions and products are also tried in float",
     )
+    equalize: bool = Field(
+        default=False,
+        description="also try cross-layer equalization, which needs a calibration of its own; "
+        "pays where depthwise convolutions run in INT8",
+    )
     skip: tuple[str, ...] = Field(default=(), description="names of layers that stay in float in any case")
     samples: int = Field(default=64, ge=1, description="calibration batches")
 

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import numpy as np
 
@@ -29,15 +29,18 @@ STATISTICS = "statistics.npz"
 _KEPT = 4
 
 
-def run(context: Context, name: str) -> Artifact:
+def run(context: Context, name: str, source: Optional[Artifact] = None) -> Artifact:
     """The calibration of the model `name`: its statistics, and up to four of the batches, `batch_000.npz`, ...
+
+    Args:
+        source: the FP32 model to calibrate; None: the optimized one.
 
     Raises:
         DataError: the calibration data yields no batch.
         ModelError: the model has nothing to quantize, or an inference fails.
     """
     data = dataset_stage.run(context)
-    source = optimize.run(context, name)
+    source = source or optimize.run(context, name)
     model = context.spec.models[name]
     return context.artifact(
         "calibrate",

@@ -13,7 +13,7 @@ from toolkit.data import dataset
 from toolkit.engines.collect import Collector
 from toolkit.engines.compare import compare
 from toolkit.quantization import statistics
-from toolkit.stages import calibrate, measure, optimize
+from toolkit.stages import calibrate, measure, quantize
 from toolkit.stages.context import PACKAGE, Context
 from toolkit.stages.dataset import DatasetRef
 from toolkit.stages.judge import Judged
@@ -74,12 +74,17 @@ def _subject(judged: Judged) -> Optional[Variant]:
     return next(iter(judged.proposals), None)
 
 
+def _sources(context: Context, variant: Variant) -> tuple[Artifact, Artifact]:
+    assert variant.recipe is not None
+    return quantize.sources(context, variant.model, variant.recipe)
+
+
 def _artifact(context: Context, data: DatasetRef, variant: Variant) -> Artifact:
     """What has to be run for it: the errors of layers, and the ranges on validation samples."""
-    optimized, calibrated = optimize.run(context, variant.model), calibrate.run(context, variant.model)
+    base, calibrated = _sources(context, variant)
     model = context.spec.models[variant.model]
     arguments = {
-        "reference": str(optimized.path),
+        "reference": str(base.path),
         "quantized": str(variant.source.path),
         "feeds": [str(path) for path in sorted(calibrated.path.glob("batch_*.npz"))],
         "pipeline_dir": str(context.spec.directory),
@@ -92,7 +97,7 @@ def _artifact(context: Context, data: DatasetRef, variant: Variant) -> Artifact:
         "diagnose",
         variant.name,
         {
-            "models": [optimized.key, variant.source.key],
+            "models": [base.key, variant.source.key],
             "data": data.digest,
             "pipeline": context.pipeline_code(),
             "step": [arguments["step"], arguments["judge"]],
@@ -179,7 +184,7 @@ def _histograms(
     context: Context, variant: Variant, layers: Sequence[Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """Of the activations that lose most to rounding and clipping."""
-    known = statistics.load(calibrate.run(context, variant.model).path / calibrate.STATISTICS)
+    known = statistics.load(_sources(context, variant)[1].path / calibrate.STATISTICS)
     thresholds = {
         item["tensor"]: (item["sqnr_db"], item["threshold"])
         for layer in layers
@@ -200,7 +205,7 @@ def _histograms(
 
 def _exceeded(context: Context, variant: Variant, maxima: Mapping[str, float]) -> list[dict[str, Any]]:
     """Activations that grow larger on validation samples than calibration ever saw."""
-    known = statistics.load(calibrate.run(context, variant.model).path / calibrate.STATISTICS)
+    known = statistics.load(_sources(context, variant)[1].path / calibrate.STATISTICS)
     readers: dict[str, list[str]] = {}
     thresholds: dict[str, float] = {}
     for layer in variant.source.info["layers"]:

@@ -22,7 +22,7 @@ from toolkit.stages.variants import Variant
 from toolkit.store.artifact import Artifact
 
 _CODE = (PACKAGE / "evaluation" / "measure.py", PACKAGE / "evaluation" / "metrics.py")
-_LATENCY_SAMPLES, _LATENCY_ROUNDS = 2, 5
+_LATENCY = {"samples": 2, "feeds": 4, "rounds": 5}
 
 
 def workers(context: Context) -> int:
@@ -176,14 +176,13 @@ def run_pipeline(context: Context, data: DatasetRef, chosen: Mapping[str, Varian
 
 
 def latencies(context: Context, data: DatasetRef, variants: Sequence[Variant]) -> list[Mapping[str, Any]]:
-    """Milliseconds (median and p99) of each variant's inferences for one sample, in turn; likeness to the first."""
+    """Milliseconds (median and p99) of an inference by each variant, in turn; likeness of outputs to the first's."""
     arguments = {
         "data": str(data.directory),
         "candidates": [
             {"model_dir": str(item.source.path), "options": item.options.to_json()} for item in variants
         ],
-        "samples": _LATENCY_SAMPLES,
-        "rounds": _LATENCY_ROUNDS,
+        **_LATENCY,
         **_step(context, variants[0].model),
     }
     log = context.logs / f"latency-{variants[0].model}.log"

@@ -9,7 +9,7 @@ from typing import Any
 from toolkit import child
 from toolkit.child import Progress
 from toolkit.quantization.recipe import Recipe
-from toolkit.stages import calibrate, optimize
+from toolkit.stages import calibrate, equalize, optimize
 from toolkit.stages.context import PACKAGE, Context
 from toolkit.store import digest
 from toolkit.store.artifact import Artifact
@@ -21,32 +21,38 @@ def run(context: Context, name: str, recipe: Recipe) -> Artifact:
     Raises:
         ModelError: there is nothing to quantize.
     """
-    optimized, calibrated = optimize.run(context, name), calibrate.run(context, name)
+    source, calibrated = sources(context, name, recipe)
     return context.artifact(
         "quantize",
         f"{name}-{recipe.digest[:4]}",
         {
-            "model": optimized.key,
+            "model": source.key,
             "statistics": calibrated.key,
             "recipe": recipe.to_json(),
             "packages": digest.of_packages(["paddlepaddle"]),
         },
         (Path(__file__), PACKAGE / "quantization"),
-        lambda target, progress: _quantize(context, name, recipe, optimized, calibrated, target, progress),
+        lambda target, progress: _quantize(context, name, recipe, source, calibrated, target, progress),
     )
+
+
+def sources(context: Context, name: str, recipe: Recipe) -> tuple[Artifact, Artifact]:
+    """The FP32 model that `recipe` begins with, and the calibration of that model."""
+    base = equalize.run(context, name) if recipe.equalize else optimize.run(context, name)
+    return base, calibrate.run(context, name, base)
 
 
 def _quantize(
     context: Context,
     name: str,
     recipe: Recipe,
-    optimized: Artifact,
+    source: Artifact,
     calibrated: Artifact,
     target: Path,
     progress: Progress,
 ) -> Mapping[str, Any]:
     arguments = {
-        "source": str(optimized.path),
+        "source": str(source.path),
         "statistics": str(calibrated.path / calibrate.STATISTICS),
         "recipe": recipe.to_json(),
         "target": str(target),
