@@ -20,7 +20,7 @@ import psutil
 from toolkit import pipeline
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = {"seed": 3, "pages": {"calibration": 3, "search": 0, "validation": 4}}
+PAGES = {"seed": 3, "pages": {"calibration": 4, "search": 3, "validation": 5}}
 
 
 @dataclass(frozen=True)

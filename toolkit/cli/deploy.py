@@ -111,7 +111,7 @@ def _result(context: Context, evaluation: Any, state: State, report: Report) -> 
         "http": f"{state.http_url}/predict/{state.name}",
         "grpc": state.grpc_target,
         "pid": state.pid,
-        "evaluation": evaluation,
+        "evaluation": results.essentials(evaluation),
         "smoke": report,
     }
 

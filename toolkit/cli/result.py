@@ -61,6 +61,16 @@ def summary(evaluation: Any) -> Result:
     }
 
 
+def essentials(evaluation: Any) -> Result:
+    """The evaluation without what fills the report: races, layers, histograms and the gallery."""
+    kept = ("metric", "chosen", "serving", "sentence", "would_take", "candidates", "levels")
+    models = {
+        name: {key: entry[key] for key in kept if key in entry}
+        for name, entry in evaluation["models"].items()
+    }
+    return {**{key: evaluation[key] for key in ("data", "gate", "end_to_end")}, "models": models}
+
+
 def is_inconclusive(evaluation: Any) -> bool:
     """Whether something that is served was not proven to keep its accuracy, or what failed not to lose it."""
     if not evaluation["passed"]:

@@ -123,7 +123,7 @@ def evaluate_command(as_json: bool, strict: bool, **options: Any) -> None:
         outcome = evaluate.run(context)
         result.update(verdict=results.summary(outcome.result), report=str(report.run(outcome)))
         if as_json:
-            show.as_json({"ran": context.console.ran, **result, **outcome.result})
+            show.as_json({"ran": context.console.ran, **result, **results.essentials(outcome.result)})
         else:
             click.echo(show.table(outcome.result) + "\n\n" + show.verdict(outcome.result))
             click.echo(f"report: {result['report']}")

@@ -23,7 +23,7 @@ Status = Literal["pass", "fail", "inconclusive"]
 Decision = Literal["serve", "next", "fp32"]
 Preference = Literal["int8", "latency", "size"]
 
-_NOISE = 0.03  # share of a latency within which two are the same
+NOISE = 0.03  # share of a latency within which two are the same
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,7 @@ def _take(options: Sequence[Option], policy: Policy, prefer: Preference) -> Opti
 
 def _pays(option: Option, prefer: Preference) -> bool:
     """Whether there is any reason not to serve native FP32 instead."""
-    faster = option.ratio is not None and option.ratio > 1 + _NOISE
+    faster = option.ratio is not None and option.ratio > 1 + NOISE
     return faster or (prefer == "size" and option.verdict.precision == "int8")
 
 
@@ -279,7 +279,7 @@ def _best(options: Sequence[Option], prefer: Preference) -> Option:
     if prefer == "int8":
         options = [item for item in options if item.verdict.precision == "int8"] or options
     fastest = min(_time(item) for item in options)
-    same = [item for item in options if _time(item) <= fastest * (1 + _NOISE)]
+    same = [item for item in options if _time(item) <= fastest * (1 + NOISE)]
     return min(same, key=lambda item: (_drop(item), _time(item)))
 
 

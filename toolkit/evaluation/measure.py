@@ -118,7 +118,7 @@ def measure_latency(
 
     Returns:
         For each candidate `milliseconds` of an inference, on average over those of a sample and the median over
-        samples and rounds; `p99` of the same (of few rounds: the worst); `cosine`, of its outputs and those of the first.
+        samples and rounds; `p99` of the same (of few rounds: the worst); `cosine` of its outputs and the first's.
     """
     stage, truth = _make(pipeline_dir, step), _make(pipeline_dir, judge)
     runs = [_load(item["model_dir"], item["options"]) for item in candidates]

@@ -137,9 +137,9 @@ class _Evaluation:
             for item in judged.values():
                 item.measure(pool)
             for item in judged.values():
-                item.decide(pool)
+                item.decide()
             reference = whole.result()
-            together = self._whole(judged, reference, pool)
+            together = self._whole(judged, reference)
             levels = {name: item.at_lesser_levels(pool) for name, item in judged.items()}
         served = measure.run_pipeline(self.context, self.data, {n: i.chosen for n, i in judged.items()})
         result = self._result(judged, levels, together)
@@ -174,7 +174,7 @@ class _Evaluation:
             return found
         return [item for item in found if search.is_promising(searched.info, item)]
 
-    def _whole(self, judged: Mapping[str, Judged], reference: Artifact, pool: Any) -> dict[str, Any]:
+    def _whole(self, judged: Mapping[str, Judged], reference: Artifact) -> dict[str, Any]:
         """The verdict on whole answers. Where it fails, the model that lost most steps back, until it does not."""
         metric = METRICS[self.context.spec.metric]
         before = measure.counts_of(reference) or []
@@ -183,7 +183,7 @@ class _Evaluation:
             after = measure.counts_of(measure.run_pipeline(self.context, self.data, chosen)) or []
             verdict = judge.of_whole(before, after, metric, self.policy)
             worst = max(judged.values(), key=lambda item: item.drop)
-            if verdict.status != "fail" or self.context.precision or not worst.step_back(pool):
+            if verdict.status != "fail" or self.context.precision or not worst.step_back():
                 return {
                     "metric": self.context.spec.metric,
                     "lines": sum(item.truth for item in before),

@@ -49,8 +49,9 @@ class Judged:
         self.native = self.everything[0]
         self.chosen = self.native
         self.floats = [item for item in self.everything[1:] if item.options.precision != "int8"]
-        proposals = [item for item in self.everything if item.options.precision == "int8"]
-        self.proposals = sorted(proposals, key=self._cost)
+        self.proposals = self._in_order(
+            [item for item in self.everything if item.options.precision == "int8"]
+        )
 
     @property
     def name(self) -> str:
@@ -70,15 +71,16 @@ class Judged:
 
     @property
     def inconclusive(self) -> bool:
-        """Whether the verdict on the first choice is inconclusive."""
-        return any(item.status == "inconclusive" for item in self.verdicts.values())
+        """Whether a failure is for want of samples: a candidate was not proven to fail, and the policy wants proof."""
+        undecided = any(item.status == "inconclusive" for item in self.verdicts.values())
+        return self.failure is not None and undecided and self.policy.inconclusive != "accept"
 
     def measure(self, pool: Executor) -> None:
         """Begin with what is needed in any case, the reference first, since it takes longest."""
         first = [self.native, *self.proposals[:1], *self.floats]
         self._pending = [pool.submit(self._run, item) for item in first]
 
-    def decide(self, pool: Executor) -> None:
+    def decide(self) -> None:
         """Judge the candidates in float, and proposals until one may be served; choose.
 
         One verdict more gives luck one chance more, so no proposal is judged that is not needed.
@@ -90,7 +92,7 @@ class Judged:
         self._judge_proposals()
         self._choose()
 
-    def step_back(self, pool: Executor) -> bool:
+    def step_back(self) -> bool:
         """Choose again, without what is chosen now; False if that is the reference."""
         if self.chosen is self.native:
             return False
@@ -131,6 +133,17 @@ class Judged:
         best = min(tried, key=lambda item: item.difference.drop if item.difference else 100.0)
         why = best.reason if gate.decide(best, self.policy) != "serve" else "it is slower than native FP32"
         return f"{self.name}: {wanted} was asked for, but it {why}"
+
+    def _in_order(self, proposals: Sequence[Variant]) -> list[Variant]:
+        """The cheapest first; among those that cost the same within noise, the one that lost least in the search."""
+        left, ordered = list(proposals), []
+        lost = {row["label"]: row["drop"] for row in (self.searched or {}).get("rows", [])}
+        while left:
+            least = min(self._cost(item) for item in left)
+            same = [item for item in left if self._cost(item) <= least * (1 + gate.NOISE)]
+            ordered.append(min(same, key=lambda item: (lost.get(item.label, 0.0), self._cost(item))))
+            left.remove(ordered[-1])
+        return ordered
 
     def _cost(self, item: Variant) -> float:
         if self.policy.prefer == "size":
@@ -177,10 +190,14 @@ class Judged:
         return {"label": "native", "serving": serving(self.native), "verdict": None, "tried": tried}
 
     def _portable(self) -> list[Variant]:
-        """What may run on lesser CPUs: the choice in INT8 without bf16 beside it, and FP32."""
-        found = []
-        if self.chosen.recipe is not None:
-            found.append(variants.int8(self.context, self.name, replace(self.chosen.recipe, rest="fp32")))
+        """What may run on lesser CPUs: INT8 that may be served here, without bf16 beside it, and FP32."""
+        served = [
+            item
+            for item in self.proposals
+            if item in self.verdicts and gate.decide(self.verdicts[item], self.policy) == "serve"
+        ]
+        recipes = [replace(item.recipe, rest="fp32") for item in served[:1] if item.recipe]
+        found = [variants.int8(self.context, self.name, recipe) for recipe in recipes]
         return [*found, variants.plain(self.context, self.name, "fp32")]
 
     def to_json(self) -> dict[str, Any]:
