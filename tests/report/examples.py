@@ -128,7 +128,7 @@ def passed(image: str = "") -> dict[str, Any]:
             "confidence": 0.95,
             "inconclusive": "accept",
             "prefer": "int8",
-            "min_int8": 0.5,
+            "int8_share": 0.5,
         },
         "models": {"det": model()},
         "end_to_end": {

@@ -108,7 +108,7 @@ def _undecided(name: str, model: Mapping[str, Any]) -> Iterator[Advice]:
 
 
 def _low_share(name: str, model: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Iterator[Advice]:
-    floor = text.finite(look_up(evaluation, "gate", "min_int8"))
+    floor = text.finite(look_up(evaluation, "gate", "int8_share"))
     best = outcomes.best_int8_of(model) or {}
     share = text.finite(look_up(best, "share", "int8"))
     if floor is None or share is None or share >= floor:

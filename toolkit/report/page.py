@@ -202,7 +202,7 @@ def _gate(gate: Any) -> Pairs:
         ),
         ("Inconclusive", _POLICIES.get(policy, policy)),
         ("Preference", str(gate.get("prefer"))),
-        ("INT8 at least", f"{text.percent(gate.get('min_int8'), 0)} of the multiply-accumulates"),
+        ("INT8 at least", f"{text.percent(gate.get('int8_share'), 0)} of the multiply-accumulates"),
     )
 
 

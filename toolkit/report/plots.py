@@ -160,7 +160,7 @@ def _latency_axis(axes: Axes, times: Sequence[float]) -> None:
     ticks = [tick for tick in steps if low <= tick <= high]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_xlabel("ms for a sample (median); left is faster")
+    axes.set_xlabel("ms for an inference (median); left is faster")
 
 
 def _legend(axes: Axes, used: Sequence[str]) -> None:
