@@ -130,3 +130,10 @@ def test_usable_cores_are_bounded_by_affinity_and_quota(
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
     monkeypatch.setattr(cgroup, "cpu_quota", lambda: quota)
     assert cpu.cores() == expected
+
+
+def test_the_processor_is_named_as_the_kernel_names_it(tmp_path: Path) -> None:
+    file = tmp_path / "cpuinfo"
+    file.write_text("processor\t: 0\nmodel name\t: Some CPU: v2 @ 3 GHz\nflags\t: avx\n")
+    assert cpu.model(file) == "Some CPU: v2 @ 3 GHz"
+    assert cpu.model(tmp_path / "none") == ""

@@ -100,6 +100,16 @@ def supports_bf16(at: Optional[str] = None) -> bool:
     return name is not None and _FEATURES[name] >= _BF16
 
 
+def model(cpuinfo: Path = CPUINFO) -> str:
+    """The name of the processor; empty where it is not known."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return ""
+    named = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in named if name.strip() == "model name"), "")
+
+
 def cores() -> int:
     """Processors that this process may keep busy: its affinity, or the quota of its container if that is less.
 

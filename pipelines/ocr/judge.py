@@ -10,7 +10,7 @@ import numpy as np
 
 from toolkit.data.labels import Line, Sample
 from toolkit.errors import DataError
-from toolkit.evaluation.metrics import Counts, match, normalise
+from toolkit.evaluation.metrics import Counts, characters, match, normalise
 from toolkit.pipeline import Payload
 
 from .ops import clockwise, crop
@@ -69,6 +69,18 @@ class Recognition:
 
     def _same(self, first: str, second: str) -> bool:
         return first == second if self._exact else normalise(first) == normalise(second)
+
+
+class Characters(Recognition):
+    """Share of characters read right, by edit distance: finer than whole lines, where those are long."""
+
+    def counts(self, sample: Sample, payload: Payload) -> Counts:
+        """Characters of the lines that need no edit."""
+        read = [text for text, _ in payload["texts"]]
+        wanted = [line.text for line in _legible(sample)]
+        if self._exact:
+            return characters(wanted, read)
+        return characters([normalise(text) for text in wanted], [normalise(text) for text in read])
 
 
 class Direction:

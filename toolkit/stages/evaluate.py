@@ -15,7 +15,7 @@ from toolkit.evaluation.gate import Policy
 from toolkit.evaluation.ratios import METRICS
 from toolkit.quantization.recipe import Recipe
 from toolkit.serving.release import GOLDEN_DIR, GOLDEN_FILE
-from toolkit.stages import dataset, diagnose, judge, measure, search, variants
+from toolkit.stages import calibrate, dataset, diagnose, judge, measure, search, variants
 from toolkit.stages.context import PACKAGE, Context, machine
 from toolkit.stages.dataset import DatasetRef
 from toolkit.stages.judge import Judged
@@ -130,6 +130,7 @@ class _Evaluation:
 
     def run(self, target: Path) -> dict[str, Any]:
         """Judge each model, then the whole; write what verifies the service."""
+        started = time.monotonic()
         judged = {name: self._candidates(name) for name in self.natives}
         with child.parallel(measure.workers(self.context)) as pool:
             # The slowest first: the reference of the whole pipeline runs beside the verdicts.
@@ -143,6 +144,7 @@ class _Evaluation:
             levels = {name: item.at_lesser_levels(pool) for name, item in judged.items()}
         served = measure.run_pipeline(self.context, self.data, {n: i.chosen for n, i in judged.items()})
         result = self._result(judged, levels, together)
+        result["seconds"] = {"verdict": round(time.monotonic() - started, 1)}
         result["gallery"] = diagnose.gallery(reference.info, served.info)
         (target / RESULT_FILE).write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
         self._write_golden(served.info["answers"], target)
@@ -197,12 +199,18 @@ class _Evaluation:
     ) -> dict[str, Any]:
         data = self.data.dataset
         failed = [item.failure for item in judged.values() if item.failure]
+        inconclusive = bool(failed) and all(
+            item.inconclusive for item in judged.values() if item.failure is not None
+        )
+        if self.context.precision and not failed and together["verdict"]["outcome"] == "fail":
+            failed = [
+                f"{self.context.precision} was asked for, but with it the whole {together['verdict']['reason']}"
+            ]
         return {
             "pipeline": self.context.spec.name,
             "version": __version__,
             "passed": not failed,
-            "inconclusive": bool(failed)
-            and all(item.inconclusive for item in judged.values() if item.failure),
+            "inconclusive": inconclusive,
             "reason": failed[0] if failed else None,
             "data": {
                 "directory": str(data.directory),
@@ -212,7 +220,7 @@ class _Evaluation:
                     "search": len(data.search),
                     "verdict": len(data.validation),
                 },
-                "warnings": list(data.warnings),
+                "warnings": [*data.warnings, *self._warnings()],
             },
             "gate": self.policy.to_json(),
             "models": {
@@ -225,12 +233,19 @@ class _Evaluation:
             },
             "end_to_end": dict(together),
             "environment": {
-                **machine(),
+                "cpu": cpu.model(),
+                "features": machine()["cpu"],
+                "packages": machine()["packages"],
                 "level": cpu.level(),
                 "threads": self.context.spec.serving.threads,
                 "keys": {name: item.chosen.source.key for name, item in judged.items()},
             },
         }
+
+    def _warnings(self) -> list[str]:
+        """What calibration noticed of its data."""
+        calibrations = {name: calibrate.run(self.context, name) for name in self.searches}
+        return [f"{name}: {text}" for name, item in calibrations.items() for text in item.info["warnings"]]
 
     def _write_golden(self, answers: Sequence[Any], target: Path) -> None:
         """The first validation images with the answers that the served variants gave, for the running service."""

@@ -92,6 +92,23 @@ def test_recognition_counts_lines_that_are_read_right(
     assert counts == Counts(right, 2, 2)
 
 
+@pytest.mark.parametrize(
+    ("texts", "exact", "counts"),
+    [
+        (("total 5.00", "你好"), False, Counts(11, 11, 11)),
+        # Normalised: "total5.00" has nine characters, one of which is wrong; one of two Chinese ones is missing.
+        (("totel 5.00", "你"), False, Counts(9, 11, 11)),
+        # As it stands: ten characters, T and t differ.
+        (("total 5.00", "你好"), True, Counts(11, 12, 12)),
+    ],
+)
+def test_characters_count_by_edit_distance(
+    sample: Sample, texts: tuple[str, ...], exact: bool, counts: Counts
+) -> None:
+    payload = {"texts": [(text, 0.9) for text in texts]}
+    assert judge("Characters", exact=exact).counts(sample, payload) == counts
+
+
 def test_recognition_gets_the_legible_lines_with_two_pixels_around(sample: Sample) -> None:
     crops = judge("Recognition").payload(sample)["crops"]
     assert [crop.shape for crop in crops] == [(24, 84, 3)] * 2
