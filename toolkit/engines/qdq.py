@@ -38,7 +38,7 @@ def quantize_activation(graph: Graph, layer: Layer, name: str, threshold: float)
     quantized, dequantized = f"{name}.quantized", f"{name}.dequantized"
     if graph.producer(dequantized) is None:
         scale = graph.add_weight(f"{name}@scale", np.array([threshold], np.float32))
-        zero = graph.add_weight(f"{name}@zero_point", np.zeros(1, np.int32))
+        zero = _zeros(graph, 1)
         for variable in (quantized, dequantized):
             graph.add_variable(variable, like=name)
         first = graph.consumers(name)[0]
@@ -59,7 +59,7 @@ def quantize_weight(graph: Graph, layer: Layer, granularity: str) -> None:
     thresholds = thresholds_of(values, axis)
     integers = to_integers(values, thresholds, axis)
     scale = graph.add_weight(f"{layer.weight}@scale", thresholds.astype(np.float32))
-    zero = graph.add_weight(f"{layer.weight}@zero_point", np.zeros(thresholds.shape, np.int32))
+    zero = _zeros(graph, len(thresholds))
     dequantized = graph.add_variable(f"{layer.weight}.dequantized", like=layer.weight)
     graph.add_weight(layer.weight, integers)
     readers = graph.consumers(layer.weight)
@@ -113,6 +113,12 @@ def from_integers(
 
 def _along(thresholds: np.ndarray[Any, Any], rank: int, axis: Any) -> np.ndarray[Any, Any]:
     return thresholds.reshape([-1 if index == (axis or 0) else 1 for index in range(rank)])
+
+
+def _zeros(graph: Graph, count: int) -> str:
+    """Zero points for `count` scales; one parameter for all that have as many, since they are files' bytes too."""
+    name = f"zero_point@{count}"
+    return name if name in graph.weights else graph.add_weight(name, np.zeros(count, np.int32))
 
 
 def _op_of(graph: Graph, layer: Layer) -> Op:
