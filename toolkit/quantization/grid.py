@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from toolkit.quantization.recipe import Recipe
+from toolkit.quantization.recipe import PRODUCTS, Recipe
 
-_PRODUCTS = ("mul", "matmul", "matmul_v2")
 # What a race about kinds is run with: robust, and the cheapest of those that clip.
 _FIRST = ("histogram", "mse")
 
@@ -26,7 +25,7 @@ def kinds(allowed: Sequence[str], present: Collection[str], plan: Recipe) -> lis
         plan: what all have in common.
     """
     found: dict[frozenset[str], Recipe] = {}
-    for spared in ((), ("depthwise_conv2d",), _PRODUCTS, ("depthwise_conv2d", *_PRODUCTS)):
+    for spared in ((), ("depthwise_conv2d",), PRODUCTS, ("depthwise_conv2d", *PRODUCTS)):
         left = tuple(kind for kind in allowed if kind not in spared)
         effect = frozenset(present).intersection(left)
         if effect:

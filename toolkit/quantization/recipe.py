@@ -11,6 +11,7 @@ from typing import Any
 ALGORITHMS = ("minmax", "histogram", "moving_average", "kl", "mse")
 GRANULARITIES = ("channel", "tensor")
 RESTS = ("fp32", "bf16")
+PRODUCTS = ("mul", "matmul", "matmul_v2")
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class Recipe:
             parts[0] += f" {100 * self.percent:g}"
         parts += ["per tensor"] if self.weights == "tensor" else []
         parts += ["depthwise in float"] if "depthwise_conv2d" not in self.kinds else []
-        parts += ["products in float"] if not any(kind.startswith("mat") for kind in self.kinds) else []
-        parts += [f"{len(self.exclude)} layers in float"] if self.exclude else []
+        parts += ["products in float"] if not set(PRODUCTS) & set(self.kinds) else []
+        parts += [f"{_layers(len(self.exclude))} in float"] if self.exclude else []
         parts += ["bias corrected"] if self.bias_correction else []
         parts += ["equalized"] if self.equalize else []
         parts += ["rest bf16"] if self.rest == "bf16" else []
@@ -71,7 +72,8 @@ class Recipe:
         return replace(self, exclude=tuple(sorted(layers)))
 
     def __str__(self) -> str:
-        return self.label
+        """As logs and records of races have it: the label, which others may share, and the beginning of the digest."""
+        return f"{self.label} #{self.digest[:4]}"
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as a JSON object."""
@@ -81,3 +83,7 @@ class Recipe:
     def from_json(cls, data: Mapping[str, Any]) -> Recipe:
         """The recipe that `to_json` wrote."""
         return cls(**{**data, "kinds": tuple(data["kinds"]), "exclude": tuple(data["exclude"])})
+
+
+def _layers(count: int) -> str:
+    return "1 layer" if count == 1 else f"{count} layers"

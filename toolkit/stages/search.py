@@ -31,6 +31,7 @@ _CODE = (Path(__file__), PACKAGE / "quantization", PACKAGE / "evaluation")
 # Share of the gate's limit that a proposal may lose on the samples of the search, which are few.
 _MARGIN = 0.8
 _FINALISTS = 3
+_CAREFUL = 0.1  # share of the multiply-accumulates
 _ROUNDS = 3
 _FIRST_SAMPLES = 6
 
@@ -62,13 +63,19 @@ def run(context: Context, data: DatasetRef, name: str, seconds: float) -> Artifa
     Args:
         seconds: what the search may take; it is part of the key, since another budget may find something else.
     """
-    sources = [optimize.run(context, name), calibrate.run(context, name)]
     model = context.spec.models[name]
+    try:
+        sources, problem = [optimize.run(context, name), calibrate.run(context, name)], None
+    except (ModelError, ChildError) as error:
+        _refuse_outside(error)
+        sources, problem = [], error.message
     return context.artifact(
         "search",
         name,
         {
             "inputs": [item.key for item in sources],
+            "problem": problem,
+            "bf16": _bf16(context, name),
             "data": data.digest,
             "quantize": model.quantize.model_dump(mode="json"),
             "step": [model.step, model.options, model.judge, model.metric, context.spec.judge_options],
@@ -79,8 +86,34 @@ def run(context: Context, data: DatasetRef, name: str, seconds: float) -> Artifa
             **machine(),
         },
         _CODE,
-        lambda target, progress: Search(context, data, name, seconds).run(),
+        lambda target, progress: (
+            _nothing(context, data, problem) if problem else Search(context, data, name, seconds).run()
+        ),
     )
+
+
+def _nothing(context: Context, data: DatasetRef, problem: str) -> dict[str, Any]:
+    """A search that finds nothing, since the model cannot be quantized at all: a result like any other."""
+    return {
+        "finalists": [],
+        "reference": None,
+        "samples": len(data.dataset.search),
+        "limit": context.spec.gate.max_drop,
+        "rows": [],
+        "races": [],
+        "fallback": None,
+        "problem": problem,
+    }
+
+
+def _refuse_outside(error: Exception) -> None:
+    """Raise an error again that says nothing of the model: somebody ended the child."""
+    if isinstance(error, ChildError) and error.ended_from_outside:
+        raise error
+
+
+def _bf16(context: Context, name: str) -> bool:
+    return cpu.supports_bf16() and "bf16" in context.spec.candidates_of(name)
 
 
 def finalists(info: Mapping[str, Any]) -> list[Recipe]:
@@ -110,6 +143,7 @@ class Search:
         self.samples = len(self.data.dataset.search)
         self.metric = self.context.spec.models[self.name].metric
         self.reference: list[Counts] = []
+        self._quantized: set[str] = set()
 
     def run(self) -> dict[str, Any]:
         """Race, vary, fall back; what is proposed, and everything that was seen on the way."""
@@ -127,6 +161,7 @@ class Search:
             "rows": [{**row.to_json(), "points": self._points(row)} for row in self.rows.values()],
             "races": self.races,
             "fallback": found.to_json() if found else None,
+            "problem": None,
         }
 
     def _tournament(self) -> Optional[Recipe]:
@@ -140,10 +175,24 @@ class Search:
         if best is not None:
             best = self._race(grid.algorithms(best, options.algorithms, options.percents))
         if best is not None:
-            bf16 = cpu.supports_bf16() and "bf16" in self.context.spec.candidates_of(self.name)
             pairs = equalize.run(self.context, self.name).info["pairs"] if options.equalize else 0
-            best = self._race(grid.variations(best, options.weights, pairs=pairs, bf16=bf16))
+            varied = grid.variations(best, options.weights, pairs=pairs, bf16=_bf16(self.context, self.name))
+            best = self._race([*varied, *self._careful(best)])
         return best
+
+    def _careful(self, best: Recipe) -> list[Recipe]:
+        """The recipe `best` with the layers in float whose inputs are rounded worst, up to a part of the work.
+
+        The samples of the search are few. Where they flatter `best`, the verdict may still pass this one.
+        """
+        variant = variants.int8(self.context, self.name, best)
+        layers = _layers(variant, measure.prove(self.context, variant).info)
+        chosen, work = [], 0.0
+        for layer in sorted(layers, key=lambda item: -item.suspicion):
+            if work + layer.macs <= _CAREFUL:
+                chosen.append(layer.name)
+                work += layer.macs
+        return [best.excluding((*best.exclude, *chosen))] if 0 < len(chosen) < len(layers) else []
 
     def _race(self, recipes: Sequence[Recipe]) -> Optional[Recipe]:
         """The best of `recipes`; the first one where time ran out before any was measured."""
@@ -156,11 +205,14 @@ class Search:
             self.rows[recipe] = Row(recipe, problem=f"crashed: {reason}")
         for standings in found.rounds:
             for standing in standings:
-                row = next(item for item in self.rows.values() if item.recipe.label == standing.candidate)
-                row.dropped = standing.dropped
+                recipe = next(item for item in recipes if str(item) == standing.candidate)
+                self.rows[recipe].dropped = standing.dropped
         return found.ranking[0] if found.ranking else None
 
     def _enter(self, recipe: Recipe, counts: Mapping[int, Counts]) -> None:
+        """Note what was measured; a race that ran out of time knows less than the one before it."""
+        if recipe in self.rows and self.rows[recipe].samples > len(counts):
+            return
         value = self._score(total(counts.values()))
         before = self._score(total(self.reference[index] for index in counts))
         self.rows[recipe] = Row(recipe, len(counts), value, 100 * (before - value))
@@ -173,8 +225,7 @@ class Search:
         try:
             variant = variants.int8(self.context, self.name, recipe)
         except (ModelError, ChildError) as error:
-            if isinstance(error, ChildError) and error.ended_from_outside:
-                raise
+            _refuse_outside(error)
             return Crashed(error.message)
         return self._counts(variant, part)
 
@@ -201,6 +252,7 @@ class Search:
             return None
         variant = variants.int8(self.context, self.name, start)
         layers = _layers(variant, measure.prove(self.context, variant).info)
+        self._quantized = {layer.name for layer in layers}
         found = fallback.search(
             layers,
             lambda sets: self._damages(start, sets),
@@ -221,6 +273,10 @@ class Search:
     def _damages(self, start: Recipe, sets: Sequence[frozenset[str]]) -> list[Optional[float]]:
         recipes = [start.excluding((*start.exclude, *names)) for names in sets]
         found: list[Optional[float]] = []
+        if any(names >= self._quantized for names in sets):
+            # With all layers in float it is the FP32 model, which loses nothing against itself.
+            rest = iter(self._damages(start, [names for names in sets if not names >= self._quantized]))
+            return [0.0 if names >= self._quantized else next(rest) for names in sets]
         for recipe, outcome in zip(recipes, self._measure(recipes, range(self.samples))):
             if isinstance(outcome, Crashed):
                 self.rows.setdefault(recipe, Row(recipe, problem=f"crashed: {outcome.reason}"))
@@ -241,7 +297,7 @@ class Search:
             if row.drop is not None and row.samples == self.samples and not row.dropped
         ]
         ranked = sorted(whole, key=lambda row: row.drop if row.drop is not None else 100.0)
-        passing = [row.recipe for row in ranked if self._points(row) < self._limit()]
+        passing = _diverse([row.recipe for row in ranked if self._points(row) < self._limit()])
         if not ranked:
             ran = [row for row in self.rows.values() if row.drop is not None]
             ranked = sorted(ran, key=lambda row: row.drop if row.drop is not None else 100.0)
@@ -288,10 +344,17 @@ def _layers(variant: Variant, proof: Mapping[str, Any]) -> list[fallback.Layer]:
     ]
 
 
+def _diverse(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """The best with each set of layers in INT8 before the others: those differ in speed, and fail apart."""
+    first = {(item.kinds, item.exclude): item for item in reversed(recipes)}
+    leaders = [item for item in recipes if first[item.kinds, item.exclude] is item]
+    return [*leaders, *(item for item in recipes if item not in leaders)]
+
+
 def _named(race: Race[Recipe]) -> Mapping[str, Any]:
     """A race with recipes by their labels."""
     return {
-        "ranking": [item.label for item in race.ranking],
+        "ranking": [str(item) for item in race.ranking],
         "rounds": [[asdict(standing) for standing in standings] for standings in race.rounds],
         "stopped": race.stopped,
     }
