@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.data import dataset
+from toolkit.data.labels import Sample
 from toolkit.errors import DataError
 
 
@@ -62,3 +63,55 @@ def test_another_image_label_or_split_is_another_digest(tmp_path: Path) -> None:
     (labelled / "validation.txt").write_text(f"b\t{quad}\nc\t[]\n")
     digests.add(dataset.load(labelled).digest())
     assert len(digests) == 4
+
+
+def names(samples: tuple[Sample, ...]) -> list[str]:
+    return [sample.name for sample in samples]
+
+
+def test_without_a_list_for_the_search_one_validation_image_of_four_serves_it(tmp_path: Path) -> None:
+    data = dataset.load(make(tmp_path, {"a": "A"}, {str(number): str(number) for number in range(8)}))
+    assert len(data.search) == 2
+    assert sorted(names(data.search) + names(data.validation)) == [str(number) for number in range(8)]
+    assert not any("saw" in warning for warning in data.warnings)
+
+
+@pytest.mark.parametrize("contents", ["BBBBB", "BCD"])
+def test_images_that_cannot_be_divided_serve_both_purposes_and_that_is_told(
+    tmp_path: Path, contents: str
+) -> None:
+    images = {str(number): content for number, content in enumerate(contents)}
+    data = dataset.load(make(tmp_path, {"a": "A"}, images))
+    assert names(data.search) == names(data.validation) == list(images)
+    assert any("images that the search saw" in warning for warning in data.warnings)
+
+
+@pytest.mark.parametrize("content", ["", "\n \n", "\ufeff"])
+def test_an_empty_list_for_the_search_is_none(tmp_path: Path, content: str) -> None:
+    images = {str(number): str(number) for number in range(8)}
+    without = dataset.load(make(tmp_path, {"a": "A"}, images))
+    (tmp_path / "search.txt").write_text(content, encoding="utf-8")
+    assert dataset.load(tmp_path) == without
+
+
+def test_a_list_for_the_search_is_kept_apart_from_validation(tmp_path: Path) -> None:
+    make(tmp_path, {"a": "A"}, {"b": "B", "c": "C", "d": "D", "e": "E"})
+    (tmp_path / "search.txt").write_text("a\t[]\n")
+    assert names(dataset.load(tmp_path).search) == ["a"]
+    assert names(dataset.load(tmp_path).validation) == ["b", "c", "d", "e"]
+    (tmp_path / "search.txt").write_text("b\t[]\n")
+    with pytest.raises(DataError, match="the image b is in both lists"):
+        dataset.load(tmp_path)
+
+
+def test_each_image_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, {"a": "A"}, {str(number): str(number) for number in range(4)})
+    read_bytes, read = Path.read_bytes, []
+
+    def counting(self: Path) -> bytes:
+        read.append(self.name)
+        return read_bytes(self)
+
+    monkeypatch.setattr(Path, "read_bytes", counting)
+    dataset.load(tmp_path).digest()
+    assert sorted(read) == ["0", "1", "2", "3", "a"]

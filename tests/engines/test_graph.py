@@ -218,6 +218,10 @@ def test_each_activation_is_calibrated_once(outcomes: dict[str, Any]) -> None:
     assert outcomes["look"]["calibrated"]["f"] == -1
 
 
+def test_what_a_convolution_and_a_product_read_has_no_axis_of_channels(outcomes: dict[str, Any]) -> None:
+    assert outcomes["look"]["calibrated"]["r"] is None
+
+
 def test_a_changed_copy_is_what_is_written(outcomes: dict[str, Any]) -> None:
     result = outcomes["change"]
     assert "scale b*0.5+1 -> other" in result["ops"]

@@ -16,7 +16,6 @@ from toolkit import child
 from toolkit.child import Progress
 from toolkit.engines import optimize, signature
 from toolkit.errors import DataError, ModelError
-from toolkit.stages.optimize import smallest, summary
 
 # An affine block before a layer that pads: the first pair folds, the second becomes one operator.
 PROGRAM: dict[str, Any] = {
@@ -35,26 +34,6 @@ MODELS = {
     "recognizer": ("ch_PP-OCRv4_rec_infer", [2, 3, 48, 96]),
     "classifier": ("ch_ppocr_mobile_v2_cls_infer", [2, 3, 48, 192]),
 }
-
-
-# A pipeline whose samples give as many inputs as their images have bytes.
-CODE = """
-import numpy as np
-
-class Step:
-    def __init__(self, options):
-        self.scale = options["scale"]
-
-    def preprocess(self, payload):
-        return [{"x": np.full((1, 2, 3, 4), self.scale * number, np.float32)} for number in range(payload["count"])]
-
-class Judge:
-    def __init__(self, options):
-        pass
-
-    def payload(self, sample):
-        return {"count": len(sample.image.read_bytes())}
-"""
 
 
 def wrong(graph: Any) -> int:
@@ -122,25 +101,6 @@ def prepare(directory: str, feed: str, progress: Progress) -> None:
     np.savez(feed, x=programs.noise(PROGRAM["shape"]))
 
 
-def stage_call(folder: Path, name: str, image: bytes) -> tuple[str, dict[str, Any]]:
-    """What the stage asks a child for, in a pipeline with one calibration image."""
-    place = folder / name
-    (place / "target").mkdir(parents=True)
-    (place / "ops.py").write_text(CODE)
-    (place / "page").write_bytes(image)
-    (place / "other").write_bytes(b"other")
-    (place / "calibration.txt").write_text("page\t[]\n")
-    (place / "validation.txt").write_text("other\t[]\n")
-    return "toolkit.stages.optimize:rewrite", {
-        "pipeline_dir": str(place),
-        "step": ["ops:Step", {"scale": 0.5}],
-        "judge": ["ops:Judge", {}],
-        "data": str(place),
-        "source": str(folder / "source"),
-        "target": str(place / "target"),
-    }
-
-
 def optimize_shipped(
     directory: str, target: str, shape: list[int], text: bool, progress: Progress
 ) -> dict[str, Any]:
@@ -174,8 +134,6 @@ def outcomes(folder: Path) -> dict[str, Any]:
         "prepared": (f"{here}:prepare", {"directory": source, "feed": feed}),
         "attempts": (f"{here}:attempts", {"directory": source, "feed": feed}),
         "tiny": (engine, {"source": source, "target": target, "feeds": [feed, feed]}),
-        "stage": stage_call(folder, "page", b"..."),
-        "stage without inputs": stage_call(folder, "empty", b""),
         "no feed": (engine, {"source": source, "target": str(folder / "unchecked"), "feeds": []}),
     }
     for name, (package, shape) in MODELS.items():
@@ -283,39 +241,3 @@ def test_differences_are_relative_to_the_largest_value(
 ) -> None:
     exact = {"exact": np.zeros(3), "y": np.array(reference)}
     assert optimize.difference(exact, {"exact": np.zeros(3), "y": np.array(output)}) == expected
-
-
-def test_the_summary_names_what_was_done_and_what_was_refused() -> None:
-    info = {
-        "before": {"operators": 300, "elementwise": 125},
-        "after": {"operators": 200, "elementwise": 35},
-        "rewrites": [
-            {"name": "constants", "count": 0, "refused": None},
-            {"name": "batch norm", "count": 3, "refused": None},
-            {"name": "affine", "count": 28, "refused": None},
-            {"name": "scale", "count": 0, "refused": "RuntimeError: no"},
-        ],
-    }
-    assert summary(info) == (
-        "125 element-wise operations -> 35 (batch norm 3, affine 28); scale refused: RuntimeError: no"
-    )
-
-
-def test_a_few_small_inputs_of_the_first_samples_are_checked_with() -> None:
-    def feeds(*sizes: int) -> list[dict[str, np.ndarray[Any, Any]]]:
-        return [{"x": np.zeros(size)} for size in sizes]
-
-    chosen = smallest(iter([feeds(9, 3, 5, 7), [], feeds(4), feeds(1)]))
-    assert [feed["x"].size for feed in chosen] == [3, 5, 4]
-
-
-def test_the_stage_checks_with_what_the_pipeline_preprocessed(outcomes: dict[str, Any], folder: Path) -> None:
-    assert outcomes["stage"]["feeds"] == 2
-    assert outcomes["stage"]["after"] == outcomes["tiny"]["after"]
-    assert (folder / "page" / "target" / "model.pdmodel").is_file()
-
-
-def test_a_dataset_that_yields_no_input_is_refused(outcomes: dict[str, Any], folder: Path) -> None:
-    assert isinstance(outcomes["stage without inputs"], DataError)
-    assert "yields no input" in outcomes["stage without inputs"].message
-    assert outcomes["stage without inputs"].where == str(folder / "empty")

@@ -85,6 +85,7 @@ def quantized(
     """
     from toolkit.engines import correction, kernels, layers, model
     from toolkit.engines import graph as graphs
+    from toolkit.engines import program as programs_of
 
     feed = programs.noise(program["shape"])
     with tempfile.TemporaryDirectory() as name:
@@ -105,9 +106,9 @@ def quantized(
         graph.write(folder)
         for key, options in (("int8", INT8), ("simulation", SIMULATION)):
             found[key] = _first(model.load(folder, options)({"x": feed}))
-        np.savez(folder / "feed.npz", x=feed)
+        programs_of.signature(programs_of.read(model.files_in(folder).model)).write(folder)
         try:
-            proof = kernels.prove(name, INT8.to_json(), {}, progress, str(folder / "feed.npz"))
+            proof = kernels.prove(name, INT8.to_json(), {"x": list(feed.shape)}, progress)
         except kernels.ModelError:
             proof = {"layers": [], "others": {}}
         return {

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Optional
 
 import pytest
@@ -247,6 +248,27 @@ def test_latencies_within_three_per_cent_go_to_the_more_accurate() -> None:
     assert chosen([fast, accurate])[0] == "int8-accurate"
     assert chosen([fast, option("int8-slow", 51.6, drop=0.1)])[0] == "int8-fast"
     assert chosen([option("int8-slow", 51, drop=0.3), fast])[0] == "int8-fast"
+
+
+def test_latencies_are_the_same_within_what_they_were_seen_to_spread() -> None:
+    fast, accurate = option("int8-fast", 50, drop=0.3), option("int8-accurate", 55, drop=0.1)
+    assert chosen([fast, accurate])[0] == "int8-fast"
+    assert chosen([replace(fast, spread=0.12), accurate])[0] == "int8-accurate"
+    assert chosen([fast, replace(accurate, spread=0.12)])[0] == "int8-accurate"
+    # Nor is one that is 10 % faster than native FP32, give or take 12 %, surely faster.
+    assert chosen([replace(option("int8", 90), spread=0.12)]) == (None, None)
+
+
+def test_what_was_timed_in_another_run_is_compared_by_its_ratio_to_native() -> None:
+    # The second run was on a machine twice as fast.
+    slow_run, fast_run = option("int8-a", 50, native=200), option("int8-b", 40, native=100)
+    assert chosen([slow_run, fast_run])[0] == "int8-a"
+
+
+def test_one_that_did_not_run_costs_the_others_nothing() -> None:
+    broken = Option(Verdict("int8", "int8", "fail", None, None, "did not run", "no"), None, None, 10)
+    assert chosen([broken, option("bf16", 50)]) == ("bf16", "bf16")
+    assert chosen([broken, option("bf16", 50)], Policy(prefer="size")) == ("bf16", "bf16")
 
 
 def test_a_candidate_that_failed_does_not_set_the_pace() -> None:

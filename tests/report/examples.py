@@ -16,7 +16,6 @@ def verdict(outcome: str, value: float, drop: float, **more: Any) -> dict[str, A
         "lower": drop - 0.3,
         "upper": drop + 0.3,
         "samples": 82,
-        "needed": None,
         "better": 3,
         "worse": 5,
     }
@@ -24,6 +23,7 @@ def verdict(outcome: str, value: float, drop: float, **more: Any) -> dict[str, A
         "outcome": outcome,
         "value": value,
         "drop": drop,
+        "needed": None,
         "reason": f"loses {drop} points",
         **bounds,
         **more,
@@ -39,13 +39,26 @@ def candidate(label: str, precision: str, **more: Any) -> dict[str, Any]:
             "milliseconds",
             "p99",
             "ratio",
+            "spread",
+            "cosine",
             "bytes",
             "memory_mb",
-            "kernels",
             "share",
         )
     )
-    return {"label": label, "precision": precision, "problem": None, **empty, **more}
+    return {"label": label, "precision": precision, "kernels": "", "problem": None, **empty, **more}
+
+
+def serving(label: str, precision: str) -> dict[str, Any]:
+    return {"label": label, "precision": precision, "recipe": None, "options": {}, "options_digest": "77aa"}
+
+
+def level(label: str, tried: list[dict[str, Any]], kept: bool = True, **times: Any) -> dict[str, Any]:
+    """What is kept at a lesser level: the last that was tried, or native FP32."""
+    figures = {"milliseconds": None, "ratio": None, **times}
+    judged = {key: value for key, value in tried[-1].items() if key not in ("label", "ratio")}
+    found = {"label": label, "serving": serving(label, label), "verdict": judged if kept else None}
+    return {**found, "tried": tried, **figures}
 
 
 def layer(name: str, dtype: str = "int8", sqnr: Optional[float] = 30.0, **more: Any) -> dict[str, Any]:
@@ -80,9 +93,10 @@ def model() -> dict[str, Any]:
     return {
         "metric": "hmean",
         "chosen": INT8,
+        "serving": serving(INT8, "int8"),
         "sentence": "det is served in INT8: loses 0.2 points",
         "candidates": [
-            candidate("native", "native", milliseconds=230.0, bytes=4_000_000, ratio=1.0, search={**seen, "drop": 0.0}),
+            candidate("native", "native", milliseconds=230.0, bytes=4_000_000, ratio=1.0, verdict={"value": 0.85}),
             candidate("bf16", "bf16", milliseconds=48.0, ratio=4.8, verdict=verdict("pass", 0.851, -0.1)),
             candidate(
                 INT8,
@@ -100,9 +114,20 @@ def model() -> dict[str, Any]:
             candidate("int8 minmax", "int8", search={**seen, "drop": 30.0, "dropped": "far behind"}, milliseconds=40.0),
             candidate("int8 kl", "int8", problem="crashed: SIGSEGV"),
         ],
-        "race": {"rounds": []},
+        "would_take": {"latency": INT8},
+        "races": [],
         "fallback": None,
-        "levels": {"AVX2": {"label": "fp32", "verdict": verdict("pass", 0.85, 0.0)}},
+        "levels": {
+            "AVX2": level(
+                "fp32",
+                [
+                    {"label": INT8, "ratio": 4.1, **verdict("fail", 0.8, 5.0)},
+                    {"label": "fp32", "ratio": 3.48, **verdict("pass", 0.85, 0.0)},
+                ],
+                milliseconds=66.0,
+                ratio=3.48,
+            )
+        },
         "layers": [layer("conv2d_0"), layer("conv2d_1", "fp32", 12.0, float_because="fallback: gives back 0.4 points")],
         "histograms": {"conv2d_0.in": {"counts": [0, 0, 1, 6, 90, 3, 0, 0], "limit": 8.0, "threshold": 2.0}},
         "exceeded": [],
@@ -137,6 +162,7 @@ def passed(image: str = "") -> dict[str, Any]:
             "served": 0.708,
             "verdict": verdict("pass", 0.708, 0.2),
             "lines": 4300,
+            "hypothetical": False,
         },
         "gallery": [
             {
@@ -161,11 +187,13 @@ def passed(image: str = "") -> dict[str, Any]:
 
 
 def failed() -> dict[str, Any]:
-    """INT8 was forced and calibrated with the wrong data."""
+    """INT8 was forced and calibrated with the wrong data: nothing is served, the whole is as it would be."""
     found = passed()
     det = found["models"]["det"]
-    found.update(passed=False, reason="det loses 3.2 points in INT8, must be under 0.5", end_to_end=None)
-    det.update(chosen=None, sentence="det is not served")
+    found.update(passed=False, reason="det loses 3.2 points in INT8, must be under 0.5")
+    whole = verdict("fail", 0.676, 3.4)
+    found["end_to_end"].update(served=0.676, verdict=whole, hypothetical=True)
+    det.update(chosen=None, serving=None, sentence="det is not served")
     det["candidates"][2].update(verdict=verdict("fail", 0.818, 3.2), share={"int8": 0.38, "fp32": 0.62})
     det["exceeded"] = [
         {"tensor": "relu_0", "threshold": 2.0, "calibrated": 2.0, "validation": 3.0, "layers": ["conv2d_0"]},

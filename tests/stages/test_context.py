@@ -66,3 +66,13 @@ def test_in_one_run_the_store_is_asked_once(context: Context, code: Path) -> Non
 def test_a_precision_that_is_asked_for_is_the_only_candidate(context: Context) -> None:
     assert context.candidates_of("det") == ("int8", "bf16", "fp32")
     assert replace(context, precision="bf16").candidates_of("det") == ("bf16",)
+    assert replace(context, precision="bf16").forced("det") == "bf16"
+
+
+def test_a_model_that_names_its_own_candidates_keeps_them_where_the_precision_is_none_of_them(
+    context: Context,
+) -> None:
+    for precision in ("int8", "fp32"):
+        asked = replace(context, precision=precision)
+        assert (asked.candidates_of("cls"), asked.forced("cls")) == (("fp32",), None)
+    assert replace(context, precision="fp32").forced("det") is None

@@ -37,9 +37,9 @@ def deploy(as_json: bool, host: str, http_port: int, grpc_port: int, **options: 
     Runs only the stages whose input has changed. What runs already keeps running until the new release is built,
     and runs again if the new one does not start or does not answer as it should.
     """
-    context = context_of(as_json=as_json, **options)
     started = time.monotonic()
-    with results.recorded(context.home, "deploy") as result:
+    with results.recorded("deploy", **options) as result:
+        context = context_of(as_json=as_json, **options)
         outcome = evaluate.run(context)
         result.update(verdict=results.summary(outcome.result), report=str(report.run(outcome)))
         rendered = render.run(context, outcome)

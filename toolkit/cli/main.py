@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
-import tempfile
-import traceback
-from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import click
 
 from toolkit import __version__
-from toolkit.cli import project, service, stages
+from toolkit.cli import project, service, show, stages
+from toolkit.cli import result as results
 from toolkit.cli.deploy import deploy
 from toolkit.cli.doctor import doctor
-from toolkit.errors import ToolkitError
 
 # Commands start children and speak gRPC, but never fork without exec: gRPC's handlers for fork only get in the way.
 # It reads this when it is first used.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-
-_INTERRUPTED = 130
-_UNEXPECTED = 70
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -65,34 +58,22 @@ def main(argv: Optional[list[str]] = None) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(program.main(arguments, prog_name="toolkit", standalone_mode=False) or 0)
-    except ToolkitError as error:
-        _tell(error.to_json(), str(error), arguments)
     except click.ClickException as error:
         error.show()
-        _tell(_described(error, error.format_message(), error.exit_code), "", arguments)
-    except (click.Abort, KeyboardInterrupt) as error:
-        what = "interrupted; what was finished is kept"
-        _tell(_described(error, what, _INTERRUPTED), what, arguments)
-    except Exception as error:
-        where = f"unexpected error: {type(error).__name__}: {error}\n  where:  {_write_traceback()}"
-        _tell(_described(error, where, _UNEXPECTED), where, arguments)
+        told = {
+            "error": type(error).__name__,
+            "message": error.format_message(),
+            "exit_code": error.exit_code,
+        }
+        _tell(results.Failed(told, ""), arguments)
+    except (Exception, KeyboardInterrupt) as error:
+        _tell(results.failure(error), arguments)
 
 
-def _described(error: BaseException, message: str, code: int) -> dict[str, Any]:
-    return {"error": type(error).__name__, "message": message, "exit_code": code}
-
-
-def _tell(error: dict[str, Any], text: str, arguments: list[str]) -> None:
-    """Say what happened, to programs that ask for it and to people, and exit with its code."""
+def _tell(failed: results.Failed, arguments: list[str]) -> None:
+    """Say what happened, to programs that ask for it in one object and to people, and exit with its code."""
     if "--json" in arguments:
-        click.echo(json.dumps(error, indent=2, ensure_ascii=False))
-    if text:
-        click.echo(click.style("error: ", fg="red") + text, err=True)
-    sys.exit(error["exit_code"])
-
-
-def _write_traceback() -> Path:
-    """A bug of ours: the traceback goes to a file, to be reported."""
-    with tempfile.NamedTemporaryFile("w", prefix="toolkit-", suffix=".log", delete=False) as file:
-        traceback.print_exc(file=file)
-    return Path(file.name)
+        show.as_json({**failed.result, **failed.error})
+    if failed.text:
+        click.echo(click.style("error: ", fg="red") + failed.text, err=True)
+    sys.exit(failed.error["exit_code"])

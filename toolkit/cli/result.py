@@ -4,32 +4,86 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
+
+from toolkit import spec
 from toolkit.errors import ToolkitError
 
 FILE = "result.json"
+INTERRUPTED, UNEXPECTED = 130, 70
 
 Result = dict[str, Any]
 
 
+class Failed(Exception):
+    """A command that ended early, as its user is told.
+
+    Attributes:
+        error: the error as a JSON object, with its exit code.
+        text: for people; empty where they have been told.
+        result: what the command had found out, which programs are told with the error.
+    """
+
+    def __init__(self, error: Result, text: str) -> None:
+        super().__init__(text)
+        self.error, self.text = error, text
+        self.result: Result = {}
+
+
+def failure(error: BaseException) -> Failed:
+    """What is told of any error: those of the toolkit, interruptions, and bugs, with the traceback in a file."""
+    if isinstance(error, Failed):
+        return error
+    if isinstance(error, ToolkitError):
+        return Failed(error.to_json(), str(error))
+    if isinstance(error, (click.Abort, KeyboardInterrupt)):
+        what = "interrupted; what was finished is kept"
+        return Failed(_described(error, what, INTERRUPTED), what)
+    what = f"unexpected error: {type(error).__name__}: {error}\n  where:  {_write_traceback(error)}"
+    return Failed(_described(error, what, UNEXPECTED), what)
+
+
+def _described(error: BaseException, message: str, code: int) -> Result:
+    return {"error": type(error).__name__, "message": message, "exit_code": code}
+
+
+def _write_traceback(error: BaseException) -> Path:
+    """A bug of ours: the traceback goes to a file, to be reported."""
+    with tempfile.NamedTemporaryFile("w", prefix="toolkit-", suffix=".log", delete=False) as file:
+        traceback.print_exception(type(error), error, error.__traceback__, file=file)
+    return Path(file.name)
+
+
 @contextmanager
-def recorded(home: Path, command: str) -> Iterator[Result]:
-    """Around a command: what it puts into the result is written with its exit code, also when it fails."""
+def recorded(command: str, model: str, pipelines: Path, build: Path, **_: Any) -> Iterator[Result]:
+    """Around a command: what it puts into the result is written with its exit code, also when it fails.
+
+    A name that belongs to no pipeline has no folder for a result.
+
+    Args:
+        command: its name; the rest are the options that every command has.
+
+    Raises:
+        Failed: for any error, with what the result had until then.
+    """
     result: Result = {"command": command, "exit_code": 0}
     try:
         yield result
-    except ToolkitError as error:
-        result.update(exit_code=error.exit_code, error=error.to_json())
-        raise
     except BaseException as error:
-        result.update(exit_code=None, error={"error": type(error).__name__, "message": str(error)})
-        raise
+        failed = failure(error)
+        result.update(exit_code=failed.error["exit_code"], error=failed.error)
+        failed.result = result
+        raise failed from error
     finally:
-        write(home / FILE, result)
+        if model in spec.available(pipelines):
+            write(build.resolve() / model / FILE, result)
 
 
 def write(path: Path, data: Any) -> None:
@@ -49,7 +103,7 @@ def summary(evaluation: Any) -> Result:
         "models": {
             name: {
                 "served": entry["chosen"],
-                "precision": entry["serving"]["precision"],
+                "precision": entry["serving"]["precision"] if entry["serving"] else None,
                 "verdict": next(
                     (row["verdict"] for row in entry["candidates"] if row["label"] == entry["chosen"]), None
                 ),

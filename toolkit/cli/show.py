@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import click
 
@@ -37,19 +37,23 @@ def table(result: Mapping[str, Any]) -> str:
         lines += [_row(row, entry["chosen"], width) for row in entry["candidates"]]
         lines += [_level(level, found) for level, found in entry["levels"].items()]
         lines.append("")
-    whole, data = result["end_to_end"], result["data"]
-    lines.append(
-        f"end to end: {whole['served']:.2%} of {whole['lines']} results right, native FP32 {whole['native']:.2%} "
+    lines.append(_whole(result["end_to_end"], result["data"]))
+    return "\n".join(lines + [f"warning: {item}" for item in result["data"]["warnings"]])
+
+
+def _whole(whole: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    return (
+        f"end to end{', if it were served' if whole['hypothetical'] else ''}: {whole['served']:.2%} of "
+        f"{whole['lines']} results right, native FP32 {whole['native']:.2%} "
         f"({data['splits']['verdict']} validation images of {data['directory']}); {whole['verdict']['reason']}"
     )
-    return "\n".join(lines + [f"warning: {item}" for item in data["warnings"]])
 
 
-def _row(row: Mapping[str, Any], chosen: str, width: int) -> str:
+def _row(row: Mapping[str, Any], chosen: Optional[str], width: int) -> str:
     mark = "*" if row["label"] == chosen else " "
     title = f"{mark} {row['label']:<{width}}"
     if row["problem"]:
-        return f"{title} {row['problem']}"
+        return f"{title} {row['problem'].splitlines()[0]}"
     if row["label"] == "native":
         figures, note = f"{row['verdict']['value']:>8.4f} {'':>7}", "reference"
     elif row["verdict"]:
@@ -71,8 +75,9 @@ def _costs(row: Mapping[str, Any]) -> str:
 
 
 def _level(level: str, found: Mapping[str, Any]) -> str:
-    reason = f": it {found['verdict']['reason']}" if found["verdict"] else ""
-    return f"  on {level} served in {found['label']}{reason}"
+    times = f", {found['ratio']:.1f}x" if found["verdict"] and found["ratio"] else ""
+    reason = f", it {found['verdict']['reason']}" if found["verdict"] else ""
+    return f"  kept for {level}: {found['label']}{times}{reason}"
 
 
 def _points(drop: float) -> str:

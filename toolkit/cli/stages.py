@@ -118,13 +118,11 @@ def evaluate_command(as_json: bool, strict: bool, **options: Any) -> None:
     Exits with 4 if the only precision that --precision allows does not pass the gate, with 10 if the samples are too
     few to tell and the spec does not accept that. The verdict is also in build/MODEL/result.json.
     """
-    context = context_of(as_json=as_json, **options)
-    with results.recorded(context.home, "evaluate") as result:
+    with results.recorded("evaluate", **options) as result:
+        context = context_of(as_json=as_json, **options)
         outcome = evaluate.run(context)
         result.update(verdict=results.summary(outcome.result), report=str(report.run(outcome)))
-        if as_json:
-            show.as_json({"ran": context.console.ran, **result, **results.essentials(outcome.result)})
-        else:
+        if not as_json:
             click.echo(show.table(outcome.result) + "\n\n" + show.verdict(outcome.result))
             click.echo(f"report: {result['report']}")
         outcome.require()
@@ -134,6 +132,8 @@ def evaluate_command(as_json: bool, strict: bool, **options: Any) -> None:
                 where=result["report"],
                 remedy="give more validation images; the report says how many would decide",
             )
+    if as_json:
+        show.as_json({"ran": context.console.ran, **result, **results.essentials(outcome.result)})
 
 
 @click.command("report")

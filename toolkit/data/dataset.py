@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolkit.data import labels
@@ -20,6 +19,9 @@ VALIDATION = "validation"
 _SHARE_FOR_SEARCH = 4
 _FEW_FOR_CALIBRATION, _FEW_FOR_VALIDATION = 8, 16
 
+# SHA-256 of images, in hex.
+Digests = Mapping[Path, str]
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -29,6 +31,7 @@ class Dataset:
         calibration: what the ranges of activations are taken from.
         search: what candidates are compared by, as often as it takes.
         validation: what judges the candidate that is to be served; seen once.
+        digests: of the images, as they were when the dataset was loaded.
         warnings: what makes a verdict by this dataset weaker than it looks.
     """
 
@@ -36,6 +39,7 @@ class Dataset:
     calibration: tuple[Sample, ...]
     search: tuple[Sample, ...]
     validation: tuple[Sample, ...]
+    digests: Digests = field(repr=False, compare=False)
     warnings: tuple[str, ...] = ()
 
     def split(self, name: str) -> tuple[Sample, ...]:
@@ -47,15 +51,15 @@ class Dataset:
         total = hashlib.sha256()
         for split in (CALIBRATION, SEARCH, VALIDATION):
             for sample in self.split(split):
-                total.update(repr((split, sample.name, sample.lines, _image_digest(sample.image))).encode())
+                total.update(repr((split, sample.name, sample.lines, self.digests[sample.image])).encode())
         return total.hexdigest()
 
 
 def load(directory: Path) -> Dataset:
     """The dataset in `directory`: `calibration.txt`, `validation.txt` and, if there is one, `search.txt`.
 
-    Without `search.txt` every fourth validation sample, by the digests of the images, is kept for the search, so that
-    the verdict comes from samples that the search never saw.
+    Where that is missing or empty, every fourth validation sample, by the digests of the images, is kept for the
+    search, so that the verdict comes from samples that the search never saw.
 
     Raises:
         DataError: a list is missing or malformed, or an image stands in two.
@@ -69,35 +73,52 @@ def load(directory: Path) -> Dataset:
     calibration = labels.read(directory / f"{CALIBRATION}.txt")
     validation = labels.read(directory / f"{VALIDATION}.txt")
     own = directory / f"{SEARCH}.txt"
-    search, judging = (labels.read(own), validation) if own.is_file() else _divided(validation)
-    _check_disjoint(directory, calibration, validation)
-    if own.is_file():
-        _check_disjoint(directory, search, validation)
-    return Dataset(directory, calibration, search, judging, _warnings(calibration, search, judging))
+    search = labels.read(own) if _lists_something(own) else ()
+    digests = _digests_of((*calibration, *search, *validation))
+    _check_disjoint(directory, calibration, validation, digests)
+    _check_disjoint(directory, search, validation, digests)
+    if not search:
+        search, validation = _divided(validation, digests)
+    warnings = _warnings(calibration, search, validation, digests)
+    return Dataset(directory, calibration, search, validation, digests, warnings)
 
 
-def _divided(validation: tuple[Sample, ...]) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+def _lists_something(path: Path) -> bool:
+    return path.is_file() and bool(path.read_text(encoding="utf-8-sig", errors="replace").strip())
+
+
+def _digests_of(samples: Iterable[Sample]) -> dict[Path, str]:
+    """Each file is read once, however many lists it stands in."""
+    return {
+        path: hashlib.sha256(path.read_bytes()).hexdigest() for path in {sample.image for sample in samples}
+    }
+
+
+def _divided(
+    validation: tuple[Sample, ...], digests: Digests
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     """Samples for the search and samples for the verdict; all serve both where they are too few to be divided.
 
     By content, not by place in the list, which may be sorted by what the images show. Copies go together.
     """
-    if len(validation) < _SHARE_FOR_SEARCH:
+    different = sorted({digests[sample.image] for sample in validation})
+    first = set(different[::_SHARE_FOR_SEARCH])
+    kept = tuple(sample for sample in validation if digests[sample.image] in first)
+    rest = tuple(sample for sample in validation if digests[sample.image] not in first)
+    if len(validation) < _SHARE_FOR_SEARCH or not rest:
         return validation, validation
-    digests = {sample.name: _image_digest(sample.image) for sample in validation}
-    first = set(sorted(set(digests.values()))[::_SHARE_FOR_SEARCH])
-    kept = tuple(sample for sample in validation if digests[sample.name] in first)
-    return kept, tuple(sample for sample in validation if digests[sample.name] not in first)
+    return kept, rest
 
 
 def _warnings(
-    calibration: Sequence[Sample], search: Sequence[Sample], validation: Sequence[Sample]
+    calibration: Sequence[Sample], search: Sequence[Sample], validation: Sequence[Sample], digests: Digests
 ) -> tuple[str, ...]:
     found = []
     for name, samples, few in (
         (CALIBRATION, calibration, _FEW_FOR_CALIBRATION),
         (VALIDATION, validation, _FEW_FOR_VALIDATION),
     ):
-        copies = len(samples) - len(Counter(_image_digest(sample.image) for sample in samples))
+        copies = len(samples) - len({digests[sample.image] for sample in samples})
         if copies:
             found.append(f"{copies} of the {len(samples)} {name} images are copies of others")
         if len(samples) < few:
@@ -109,11 +130,13 @@ def _warnings(
     return tuple(found)
 
 
-def _check_disjoint(directory: Path, first: Sequence[Sample], second: Sequence[Sample]) -> None:
+def _check_disjoint(
+    directory: Path, first: Sequence[Sample], second: Sequence[Sample], digests: Digests
+) -> None:
     """Compare by content, so that a copy under another name is found too."""
-    known: dict[str, Sample] = {_image_digest(sample.image): sample for sample in first}
+    known: dict[str, Sample] = {digests[sample.image]: sample for sample in first}
     for sample in second:
-        twin = known.get(_image_digest(sample.image))
+        twin = known.get(digests[sample.image])
         if twin is not None:
             raise DataError(
                 f"the image {sample.name} is in both lists"
@@ -121,7 +144,3 @@ def _check_disjoint(directory: Path, first: Sequence[Sample], second: Sequence[S
                 where=str(directory),
                 remedy="a model must not be judged by what it was calibrated or searched with: remove it from one list",
             )
-
-
-def _image_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -31,12 +31,15 @@ class Collector:
         seconds: time of the inferences, with all outputs, without the statistics.
     """
 
-    def __init__(self, directory: Path, scratch: Path, tensors: Optional[Mapping[str, int]] = None) -> None:
+    def __init__(
+        self, directory: Path, scratch: Path, tensors: Optional[Mapping[str, Optional[int]]] = None
+    ) -> None:
         """Load the model of `directory`.
 
         Args:
             scratch: an empty directory for the copy with more outputs.
-            tensors: names, each with its axis of channels; None: all inputs of convolutions and matrix products.
+            tensors: names, each with its axis of channels (None: no statistics by channel); None: all inputs of
+                convolutions and matrix products.
 
         Raises:
             ModelError: the model cannot be loaded, or it has nothing to quantize.

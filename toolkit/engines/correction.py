@@ -6,7 +6,7 @@ Nagel, van Baalen, Blankevoort, Welling: "Data-Free Quantization Through Weight 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -18,28 +18,26 @@ from toolkit.engines.rewrites import linear
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def correct(graph: Graph, layer: Layer, means: Array, granularity: str) -> bool:
+def correct(graph: Graph, layer: Layer, means: Optional[Array], granularity: str) -> bool:
     """Take the mean error of rounding the weight off the bias of `layer`; one that has none gets one.
 
     For a graph without quantizing operators. A new bias writes the tensor that the layer wrote, so what calibration
     knows of that tensor holds on; find the layers anew before they are quantized, since `layer.output` is another.
 
     Args:
-        means: mean of each channel of the layer's input, (channels,).
+        means: mean of each channel of the layer's input, (channels,); None: not known.
         granularity: of the weight's scales, `channel` or `tensor`.
 
     Returns:
-        False where nothing was changed: the weight is not rounded, or other layers share it.
-
-    Raises:
-        ValueError: there are more or fewer means than input channels.
+        False where nothing was changed: the weight is not rounded, other layers share it, or there is not one mean for
+        each input channel.
     """
     op = graph.producer(layer.output)
     target = linear.linear_of(graph, op) if op is not None and layer.kind not in qdq.FLOAT_ONLY else None
     if target is None or layer.output in graph.used_inside():
         return False
-    if means.shape != (target.inputs,):
-        raise ValueError(f"{layer.name} has {target.inputs} input channels, not {means.shape}")
+    if means is None or means.shape != (target.inputs,):
+        return False
     # For each output channel o: sum over i of E[x_i] times sum over k of (rounded - W)[o, i, k]. Exact but at borders
     # that a convolution pads, where x is 0.
     error = target.response(_rounding(graph.weights[target.weight], layer, granularity), means)

@@ -17,8 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
-import numpy as np
-
 from toolkit.child import Progress
 from toolkit.engines import executed, export, model, predictor, signature, verbose
 from toolkit.engines.executed import Step
@@ -33,28 +31,23 @@ _FAMILIES = {"convolutions": CONVOLUTIONS, "matrix products": PRODUCTS}
 
 
 def prove(
-    model_dir: str,
-    options: Mapping[str, Any],
-    shapes: Mapping[str, Any],
-    progress: Progress,
-    feed: Optional[str] = None,
+    model_dir: str, options: Mapping[str, Any], shapes: Mapping[str, Any], progress: Progress
 ) -> dict[str, Any]:
     """Run warm inferences and report what they consist of; must run with `VERBOSE_ENVIRONMENT`.
 
     Args:
         shapes: probe shape of each input.
-        feed: .npz file with an array for each input, to run instead of the probe.
 
     Returns:
         See `proof`.
 
     Raises:
-        ModelError: INT8 or bf16 was asked for and no primitive ran in it, or `feed` does not fit the model.
+        ModelError: INT8 or bf16 was asked for and no primitive ran in it, or the model cannot be run.
     """
     del progress
     directory, chosen = Path(model_dir), PredictorOptions.from_json(options)
     run = model.load(directory, chosen)
-    arrays = _arrays(feed) if feed else export.probe_feed(signature.read(directory), shapes)
+    arrays = export.probe_feed(signature.read(directory), shapes)
     run(arrays)
     primitives = typical([_observe(run, arrays) for _ in range(_RUNS)])
     order = executed.steps(directory, chosen) if any(item.is_heavy for item in primitives) else []
@@ -63,19 +56,9 @@ def prove(
         raise ModelError(
             f"{chosen.precision} was asked for, but no convolution or matrix product ran in it",
             where=model_dir,
-            remedy="check `quantize.ops` and `quantize.kernels` of the model in the pipeline spec",
+            remedy="check `quantize.kinds` and `quantize.skip` of the model in the pipeline spec",
         )
     return found
-
-
-def _arrays(feed: str) -> predictor.Feed:
-    try:
-        with np.load(feed, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except Exception as error:
-        raise ModelError(
-            f"the arrays to run the model with cannot be read: {type(error).__name__}", where=feed
-        ) from error
 
 
 def _observe(run: predictor.Predictor, arrays: predictor.Feed) -> list[Primitive]:

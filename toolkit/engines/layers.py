@@ -59,9 +59,13 @@ def layers_of(graph: Graph) -> list[Layer]:
     return found
 
 
-def activations_of(layers: list[Layer]) -> dict[str, int]:
-    """The tensors to calibrate, each once, with the axis of its channels."""
-    return {name: layer.channel_axis for layer in layers for name in layer.activations}
+def activations_of(layers: list[Layer]) -> dict[str, Optional[int]]:
+    """The tensors to calibrate, each once, with the axis of its channels; None where its readers disagree on that."""
+    axes: dict[str, set[int]] = {}
+    for layer in layers:
+        for name in layer.activations:
+            axes.setdefault(name, set()).add(layer.channel_axis)
+    return {name: found.pop() if len(found) == 1 else None for name, found in axes.items()}
 
 
 def slots_of(op: Op) -> tuple[str, str, str]:

@@ -10,13 +10,16 @@ from toolkit.child import Progress
 from toolkit.engines import correction, graph, layers, model, qdq, signature
 from toolkit.engines.graph import Graph
 from toolkit.engines.layers import PRODUCTS, Layer
-from toolkit.errors import ModelError
+from toolkit.errors import ModelError, SpecError
 from toolkit.quantization import scales
 from toolkit.quantization import statistics as statistics_file
 from toolkit.quantization.recipe import Recipe
 from toolkit.quantization.statistics import TensorStatistics
 
 Statistics = Mapping[str, TensorStatistics]
+
+# Of a model's layers, in the error on one that it does not have.
+_NAMES_SHOWN = 4
 
 
 def quantize(
@@ -33,12 +36,13 @@ def quantize(
         `activations` with `tensor`, `threshold`, `zero_point`, `clipped` (share) and expected `sqnr_db`.
 
     Raises:
-        ModelError: nothing is left to quantize, or the recipe names a layer that the model does not have.
+        ModelError: nothing is left to quantize.
+        SpecError: a layer that is to stay in float is none of the model's.
     """
     progress(0, 1)
     wanted, known = Recipe.from_json(recipe), statistics_file.load(Path(statistics))
     program = graph.read(model.files_in(Path(source)))
-    _check_names(layers.layers_of(program), wanted, source)
+    _check_names(layers.layers_of(program), wanted)
     if wanted.bias_correction:
         _correct(program, known, wanted)
     found = layers.layers_of(program)
@@ -67,25 +71,16 @@ def quantize(
     }
 
 
-def names_of(directory: Path, kinds: Sequence[str]) -> list[Layer]:
-    """The layers of the model in `directory` that may run in INT8."""
-    program = graph.read(model.files_in(directory))
-    return [
-        layer
-        for layer in layers.layers_of(program)
-        if layer.weight is not None and layer.kind in kinds and layer.kind not in qdq.FLOAT_ONLY
-    ]
-
-
-def _check_names(found: Sequence[Layer], recipe: Recipe, source: str) -> None:
-    unknown = set(recipe.exclude) - {layer.name for layer in found}
+def _check_names(found: Sequence[Layer], recipe: Recipe) -> None:
+    """A misspelt name would come to nothing with every candidate, so it is the spec's error and not a candidate's."""
+    names = [layer.name for layer in found]
+    unknown = sorted(set(recipe.exclude) - set(names))
     if unknown:
-        raise ModelError(
-            f"the model has no layer {sorted(unknown)[0]!r}",
-            where=source,
-            remedy="`quantize.skip` takes names as the report lists them: "
-            + ", ".join(layer.name for layer in found[:4])
-            + ", ...",
+        shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+        raise SpecError(
+            f"the model has no layer {unknown[0]!r}",
+            where="quantize.skip",
+            remedy=f"name layers as the report lists them: {shown}",
         )
 
 
@@ -106,8 +101,8 @@ def _correct(program: Graph, known: Statistics, recipe: Recipe) -> None:
         rounded = _runs_int8(layer, recipe, known) or layer.kind in PRODUCTS
         if rounded and layer.activations and layer.activations[0] in known:
             channels = known[layer.activations[0]].channels
-            if channels is not None:
-                correction.correct(program, layer, channels.mean, recipe.weights)
+            means = channels.mean if channels is not None else None
+            correction.correct(program, layer, means, recipe.weights)
 
 
 def _insert(

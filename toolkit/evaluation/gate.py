@@ -23,7 +23,7 @@ Status = Literal["pass", "fail", "inconclusive"]
 Decision = Literal["serve", "next", "fp32"]
 Preference = Literal["int8", "latency", "size"]
 
-NOISE = 0.03  # share of a latency within which two are the same
+NOISE = 0.03  # share within which two latencies are the same, however little they were seen to spread
 
 
 @dataclass(frozen=True)
@@ -205,18 +205,30 @@ class Option:
 
     Attributes:
         milliseconds: of the inferences for a sample; None: not measured, since it did not run.
-        ratio: how many times as fast as native FP32 in the same run.
+        ratio: how many times as fast as native FP32, measured in turn with it.
         size: bytes of its model.
+        spread: share of the ratio that it was seen to vary by.
     """
 
     verdict: Verdict
     milliseconds: Optional[float]
     ratio: Optional[float]
     size: int
+    spread: Optional[float] = None
+
+    @property
+    def noise(self) -> float:
+        """Share of its latency that says nothing."""
+        return noise(self.spread)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
         return {**asdict(self), "verdict": self.verdict.to_json()}
+
+
+def noise(spread: Optional[float]) -> float:
+    """Share of a latency within which another one is the same, of one that was seen to vary by `spread`."""
+    return max(NOISE, spread or 0.0)
 
 
 @dataclass(frozen=True)
@@ -246,10 +258,11 @@ def choose(options: Sequence[Option], policy: Policy) -> Choice:
     - `latency`: the fastest.
     - `size`: the smallest; of equal sizes the fastest.
 
-    Latencies within 3 % are the same: the one with the smaller drop is taken, and of equal drops the faster. A
-    candidate must be faster than native FP32 by more than that, since native FP32 loses nothing; only with `size` may
-    one in INT8, which is smaller, be slower. With `inconclusive: reject` the first candidate in this order that has
-    not failed is the only one in INT8 or bf16 that is looked at.
+    Latencies are compared by their ratios to native FP32, since a machine's speed drifts. Those within 3 %, or within
+    what either was seen to vary by, are the same: the one with the smaller drop is taken, and of equal drops the
+    faster. A candidate must be faster than native FP32 by more than that, since native FP32 loses nothing; only with
+    `size` may one in INT8, which is smaller, be slower. With `inconclusive: reject` the first candidate in this order
+    that has not failed is the only one in INT8 or bf16 that is looked at.
     """
     return Choice(_take(options, policy, policy.prefer), _take(options, policy, "latency"))
 
@@ -267,7 +280,7 @@ def _take(options: Sequence[Option], policy: Policy, prefer: Preference) -> Opti
 
 def _pays(option: Option, prefer: Preference) -> bool:
     """Whether there is any reason not to serve native FP32 instead."""
-    faster = option.ratio is not None and option.ratio > 1 + NOISE
+    faster = option.ratio is not None and option.ratio > 1 + option.noise
     return faster or (prefer == "size" and option.verdict.precision == "int8")
 
 
@@ -278,13 +291,14 @@ def _best(options: Sequence[Option], prefer: Preference) -> Option:
         options = [item for item in options if item.size == smallest]
     if prefer == "int8":
         options = [item for item in options if item.verdict.precision == "int8"] or options
-    fastest = min(_time(item) for item in options)
-    same = [item for item in options if _time(item) <= fastest * (1 + NOISE)]
+    fastest = min(options, key=_time)
+    same = [item for item in options if _time(item) <= _time(fastest) * (1 + max(fastest.noise, item.noise))]
     return min(same, key=lambda item: (_drop(item), _time(item)))
 
 
 def _time(option: Option) -> float:
-    return option.milliseconds if option.milliseconds is not None else math.inf
+    """In units of native FP32's."""
+    return 1 / option.ratio if option.ratio else math.inf
 
 
 def _drop(option: Option) -> float:

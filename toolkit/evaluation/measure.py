@@ -1,4 +1,4 @@
-"""Measuring in the engine that serves: a model on its own by labels, a pipeline by whole answers, and time.
+"""Measuring in the engine that serves: a model on its own by labels, a pipeline by whole answers.
 
 These functions run in child processes; they take and return what JSON can carry.
 """
@@ -6,13 +6,10 @@ These functions run in child processes; they take and return what JSON can carry
 from __future__ import annotations
 
 import resource
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from toolkit import pipeline
 from toolkit.child import Progress
@@ -95,82 +92,6 @@ def measure_pipeline(
         "names": [sample.name for sample in samples],
         "images": [str(sample.image) for sample in samples],
     }
-
-
-def measure_latency(
-    pipeline_dir: str,
-    data: str,
-    candidates: Sequence[Mapping[str, Any]],
-    step: Named,
-    judge: Named,
-    samples: int,
-    feeds: int,
-    rounds: int,
-    progress: Progress,
-) -> dict[str, Any]:
-    """The time of an inference by each candidate, the candidates in turn, and how alike their outputs are.
-
-    In turn and in one process, so that a ratio holds on a machine whose speed drifts. The first round warms up.
-
-    Args:
-        candidates: `model_dir` and `options` of each; the first is what the others' outputs are compared with.
-        feeds: inferences of each sample at most, evenly from all that it takes.
-
-    Returns:
-        For each candidate `milliseconds` of an inference, on average over those of a sample and the median over
-        samples and rounds; `p99` of the same (of few rounds: the worst); `cosine` of its outputs and the first's.
-    """
-    stage, truth = _make(pipeline_dir, step), _make(pipeline_dir, judge)
-    runs = [_load(item["model_dir"], item["options"]) for item in candidates]
-    chosen = dataset.load(Path(data)).search[:samples]
-    batches = [_some(stage.preprocess(truth.payload(sample)), feeds) for sample in chosen]
-    times: list[list[float]] = [[] for _ in runs]
-    products = np.zeros((len(runs), 3))
-    for turn in range(rounds + 1):
-        for batch in filter(None, batches):
-            reference: list[Any] = []
-            for index, run in enumerate(runs):
-                elapsed, outputs = _time(run, batch)
-                if turn:
-                    times[index].append(elapsed)
-                else:
-                    reference = reference or outputs
-                    products[index] += _products(reference, outputs)
-        progress(turn + 1, rounds + 1)
-    return {
-        "figures": [
-            {
-                "milliseconds": round(float(np.median(series)), 2),
-                "p99": round(float(np.quantile(series, 0.99)), 2),
-                "cosine": round(float(product[0] / max(np.sqrt(product[1] * product[2]), 1e-30)), 6),
-            }
-            for series, product in zip(times, products)
-        ]
-    }
-
-
-def _time(run: Any, feeds: Sequence[Any]) -> tuple[float, list[Any]]:
-    outputs = []
-    started = time.perf_counter()
-    for feed in feeds:
-        outputs.append(run(feed))
-    return (time.perf_counter() - started) * 1000 / len(feeds), outputs
-
-
-def _some(feeds: Sequence[Any], count: int) -> list[Any]:
-    """At most `count` of `feeds`, evenly from all."""
-    places = np.linspace(0, len(feeds) - 1, min(count, len(feeds)))
-    return [feeds[int(place)] for place in places]
-
-
-def _products(first: Sequence[Any], second: Sequence[Any]) -> np.ndarray[Any, Any]:
-    """Sums of products of all outputs, by position: of both, of the first with itself, of the second with itself."""
-    total = np.zeros(3)
-    for one, other in zip(first, second):
-        for left, right in zip(one.values(), other.values()):
-            a, b = (np.asarray(item, np.float64).ravel() for item in (left, right))
-            total += (a @ b, a @ a, b @ b)
-    return total
 
 
 def _samples(data: str, split: str, part: Sequence[int]) -> tuple[Sample, ...]:

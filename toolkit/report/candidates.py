@@ -15,7 +15,9 @@ _COLUMNS = (
     Column("Outcome"),
     Column("Drop, points", "Lost against native FP32 on the same samples; negative: won", numeric=True),
     Column("Speed", "Times as fast as native FP32, measured in turn with it", numeric=True),
-    Column("Time, ms", "Median of the inferences for a sample, one after the other", numeric=True),
+    Column(
+        "Time, ms", "One inference, the candidates in turn: the median over samples and rounds", numeric=True
+    ),
     Column("Metric", "On the samples that it was judged by", numeric=True),
     Column("Samples", numeric=True),
     Column("Better / worse", "Samples with more, and with less right than native FP32", numeric=True),
@@ -23,7 +25,7 @@ _COLUMNS = (
         "Kernels", "Share of the multiply-accumulates by the type that they ran in, from oneDNN's own report"
     ),
     Column("Why"),
-    Column("p99, ms", "99 of 100 are faster", numeric=True),
+    Column("p99, ms", "99 of 100 of these times are shorter; of few, the longest", numeric=True),
     Column("Size", "Program and weights", numeric=True),
     Column("Memory", "Peak of its process", numeric=True),
 )
@@ -32,11 +34,12 @@ _COLUMNS = (
 TYPES = ("int8", "bf16", "fp32")
 
 
-def table(model: Mapping[str, Any]) -> Table:
-    """Every candidate in the order given, the served one marked."""
+def table(model: Mapping[str, Any], taken: str = "served") -> Table:
+    """Every candidate in the order given, the chosen one marked as `taken`."""
     chosen = outcomes.chosen_of(model)
     rows = [
-        _row(number, item, item is chosen) for number, item in enumerate(outcomes.candidates_of(model), 1)
+        _row(number, item, taken if item is chosen else "")
+        for number, item in enumerate(outcomes.candidates_of(model), 1)
     ]
     return without_empty_columns(Table(_COLUMNS, tuple(rows)))
 
@@ -60,16 +63,16 @@ def measured(candidate: Mapping[str, Any]) -> Mapping[str, Any]:
     return candidate.get("verdict") or candidate.get("search") or {}
 
 
-def _row(number: int, item: Mapping[str, Any], served: bool) -> Row:
+def _row(number: int, item: Mapping[str, Any], taken: str) -> Row:
     seen = measured(item)
     split = "search" if item.get("search") and not item.get("verdict") else ""
-    ratio, memory = item.get("ratio"), item.get("memory_mb")
+    memory = item.get("memory_mb")
     cells = (
         figure(number, str(number)),
-        said(item.get("label"), note=f"served{_unproven(item)}" if served else ""),
-        Cell((), badge=status(item, served)),
+        said(item.get("label"), note=f"{taken}{_unproven(item)}" if taken else ""),
+        Cell((), badge=status(item, bool(taken))),
         figure(seen.get("drop"), text.points(seen.get("drop")), _bounds(seen)),
-        figure(ratio, text.number(ratio, 2) + ("×" if ratio else "")),
+        _speed(item),
         figure(item.get("milliseconds"), text.number(item.get("milliseconds"), 1)),
         figure(seen.get("value"), text.number(seen.get("value"), 4)),
         figure(seen.get("samples"), text.number(seen.get("samples"), 0), split),
@@ -80,7 +83,7 @@ def _row(number: int, item: Mapping[str, Any], served: bool) -> Row:
         figure(item.get("bytes"), text.size(item.get("bytes"))),
         figure(memory, text.number(memory, 0) + (" MB" if memory else "")),
     )
-    return Row(cells, served)
+    return Row(cells, bool(taken))
 
 
 def _unproven(item: Mapping[str, Any]) -> str:
@@ -92,6 +95,11 @@ def _why(item: Mapping[str, Any]) -> str:
     needed = look_up(item, "verdict", "needed")
     more = f"about {text.counted(needed, 'sample')} would decide" if needed else ""
     return "; ".join(filter(None, (str(told or ""), more)))
+
+
+def _speed(item: Mapping[str, Any]) -> Cell:
+    ratio = text.finite(item.get("ratio"))
+    return figure(ratio, text.number(ratio, 2) + ("×" if ratio is not None else ""))
 
 
 def _bounds(seen: Mapping[str, Any]) -> str:
@@ -122,27 +130,46 @@ def _kernels(item: Mapping[str, Any]) -> Cell:
 
 _LEVELS = (
     Column("Instruction set", "The most that the CPU has"),
-    Column("Candidate"),
+    Column("Kept"),
     Column("Outcome"),
-    Column("Metric", numeric=True),
     Column("Drop, points", "Lost against native FP32 on the same samples; negative: won", numeric=True),
+    Column("Speed", "Times as fast as native FP32 with these instructions", numeric=True),
+    Column("Time, ms", "One inference", numeric=True),
+    Column("Metric", numeric=True),
     Column("Samples", numeric=True),
 )
 
 
 def levels(model: Mapping[str, Any]) -> Table:
-    """What a CPU of each instruction set is served; no verdict is carried over from one to another."""
+    """What is kept on a CPU of each instruction set; no verdict is carried over from one to another."""
     found = model.get("levels")
     rows = []
     for name, item in found.items() if isinstance(found, Mapping) else ():
-        verdict = look_up(item, "verdict") or {}
+        entry = item if isinstance(item, Mapping) else {}
+        verdict = entry.get("verdict") or {}
         cells = (
             said(name),
-            said(look_up(item, "label")),
-            Cell((), badge=str(verdict.get("outcome") or outcomes.UNKNOWN), note=_why(item or {})),
-            figure(verdict.get("value"), text.number(verdict.get("value"), 4)),
+            said(entry.get("label"), note=_refused(entry)),
+            Cell((), badge=_level_status(entry), note=_why(entry)),
             figure(verdict.get("drop"), text.points(verdict.get("drop")), _bounds(verdict)),
+            _speed(entry),
+            figure(entry.get("milliseconds"), text.number(entry.get("milliseconds"), 1)),
+            figure(verdict.get("value"), text.number(verdict.get("value"), 4)),
             figure(verdict.get("samples"), text.number(verdict.get("samples"), 0)),
         )
         rows.append(Row(cells))
     return without_empty_columns(Table(_LEVELS, tuple(rows)))
+
+
+def _level_status(entry: Mapping[str, Any]) -> str:
+    """Native FP32 is the last resort, and has no verdict."""
+    judged = look_up(entry, "verdict", "outcome")
+    return str(judged or ("reference" if entry.get("label") == "native" else outcomes.UNKNOWN))
+
+
+def _refused(entry: Mapping[str, Any]) -> str:
+    """Why what was tried before it is not kept; the last that was tried is what is kept, if that has a verdict."""
+    tried = text.mappings(entry.get("tried"))
+    refused = tried[:-1] if entry.get("verdict") else tried
+    told = [": ".join(str(item[key]) for key in ("label", "reason") if item.get(key)) for item in refused]
+    return f"not kept: {'; '.join(told)}" if told else ""

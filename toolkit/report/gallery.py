@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from toolkit.evaluation import metrics
-from toolkit.report import text
+from toolkit.report import outcomes, text
 
 # Samples on the page, and lines told of each; the rest stands in report.json.
 SAMPLES, LINES = 12, 40
@@ -35,7 +35,7 @@ class Difference:
     Attributes:
         number: as in both pictures.
         native: pieces of native FP32's text, each with whether it is gone in the other; None: it has no such line.
-        served: pieces of the served model's text, each with whether it is new; None: it has no such line.
+        served: pieces of the other model's text, each with whether it is new; None: it has no such line.
     """
 
     number: int
@@ -48,7 +48,8 @@ class Sample:
     """A sample of the gallery.
 
     Attributes:
-        pictures: title and data URI of native FP32's and of the served answer; empty where there is no picture.
+        other: what the second answer's model is: `served`, or `rejected` where the gate failed.
+        pictures: title and data URI of native FP32's and of the other answer; empty where there is no picture.
         answers: title and text of answers that are no lines.
         more: differences that are not listed.
     """
@@ -56,6 +57,7 @@ class Sample:
     name: str
     lost: str
     won: str
+    other: str
     pictures: tuple[tuple[str, str], ...]
     differences: tuple[Difference, ...]
     answers: tuple[tuple[str, str], ...] = ()
@@ -64,19 +66,21 @@ class Sample:
 
 def samples(evaluation: Mapping[str, Any]) -> tuple[Sample, ...]:
     """The first samples of the evaluation's gallery."""
-    return tuple(_sample(item) for item in text.mappings(evaluation.get("gallery"))[:SAMPLES])
+    other = "rejected" if outcomes.outcome(evaluation) == outcomes.FAIL else "served"
+    return tuple(_sample(item, other) for item in text.mappings(evaluation.get("gallery"))[:SAMPLES])
 
 
-def _sample(item: Mapping[str, Any]) -> Sample:
+def _sample(item: Mapping[str, Any], other: str) -> Sample:
     answers = [item.get(key) for key in ("native", "served")]
     native, served = (text.mappings(text.look_up(answer, "lines")) for answer in answers)
     found = differences(native, served)
-    titles = ("native FP32", "served")
+    titles = ("native FP32", other)
     told = not (native or served)
     return Sample(
         str(item.get("sample")),
         text.number(item.get("lost"), 0),
         text.number(item.get("won"), 0),
+        other,
         tuple(zip(titles, _pictures(item.get("image"), native, served))),
         tuple(_told(number, *pair) for number, pair in enumerate(found[:LINES], 1)),
         tuple((title, text.plain(answer)[:500]) for title, answer in zip(titles, answers)) if told else (),

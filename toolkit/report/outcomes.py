@@ -57,6 +57,39 @@ def named(precision: Any) -> str:
     return _PRECISIONS.get(str(precision), str(precision))
 
 
+def is_unserved(model: Mapping[str, Any]) -> bool:
+    """Whether it was decided that a model is not served; not so where nothing is known of a decision."""
+    return "chosen" in model and model["chosen"] is None
+
+
+def taken(evaluation: Mapping[str, Any]) -> str:
+    """What a chosen candidate is: `served`; only `chosen` where the gate failed, since nothing is served then."""
+    return "chosen" if outcome(evaluation) == FAIL else "served"
+
+
+def supposed(evaluation: Mapping[str, Any]) -> str:
+    """What whole answers were measured with although it is not served; empty where they are those of the service."""
+    if not look_up(evaluation, "end_to_end", "hypothetical"):
+        return ""
+    models = list(models_of(evaluation).values())
+    at_fault = [model for model in models if chosen_of(model) is None] or models
+    used = {named(item.get("precision")) for model in at_fault for item in _ran(model)}
+    if not used:
+        return "as it would be in native FP32, since no candidate ran"
+    return f"as it would be with the best {f'{used.pop()} ' if len(used) == 1 else ''}candidate"
+
+
+def _ran(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The candidate that was chosen; without one all that were judged and ran. Never the reference."""
+    chosen = chosen_of(model)
+    found = candidates_of(model) if chosen is None else [chosen]
+    return [
+        item
+        for item in found
+        if item.get("precision") != "native" and look_up(item, "verdict", "value") is not None
+    ]
+
+
 def is_inconclusive(model: Mapping[str, Any]) -> bool:
     """Whether what is served of a model was neither proven good nor proven bad."""
     return bool(look_up(chosen_of(model), "verdict", "outcome") == INCONCLUSIVE)
@@ -90,6 +123,8 @@ def sentence(evaluation: Mapping[str, Any]) -> str:
 
 
 def _served(name: str, model: Mapping[str, Any]) -> str:
+    if is_unserved(model):
+        return f"{name} not served"
     found = chosen_of(model)
     mark = " (inconclusive)" if is_inconclusive(model) else ""
     return f"{name} in {named(found.get('precision')) if found else 'no form that is known'}{mark}"
@@ -108,7 +143,7 @@ def _limit(evaluation: Mapping[str, Any]) -> str:
 def _whole(evaluation: Mapping[str, Any]) -> str:
     whole = evaluation.get("end_to_end")
     served, native = look_up(whole, "served"), look_up(whole, "native")
-    if served is None or native is None:
+    if served is None or native is None or supposed(evaluation):
         return ""
     lines = look_up(whole, "lines")
     of = f" of {text.counted(lines, 'line')}" if lines else ""

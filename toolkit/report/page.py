@@ -63,6 +63,7 @@ class Page:
 
     Attributes:
         outcome: see `outcomes.outcome`.
+        supposed: see `outcomes.supposed`; holds for whole answers and the gallery.
         warnings: None: the data was not looked at.
     """
 
@@ -70,6 +71,7 @@ class Page:
     version: str
     outcome: str
     sentence: str
+    supposed: str
     tiles: tuple[Tile, ...]
     advice: tuple[Advice, ...]
     models: tuple[Model, ...]
@@ -93,6 +95,7 @@ def page(evaluation: Mapping[str, Any]) -> Page:
         version=str(evaluation.get("version") or ""),
         outcome=outcomes.outcome(evaluation),
         sentence=outcomes.sentence(evaluation),
+        supposed=outcomes.supposed(evaluation),
         tiles=_tiles(evaluation),
         advice=advice.advise(evaluation),
         models=tuple(_model(name, item, evaluation) for name, item in models.items()),
@@ -114,11 +117,9 @@ def _tiles(evaluation: Mapping[str, Any]) -> tuple[Tile, ...]:
     if look_up(whole, "served") is not None:
         metric, native = str(look_up(whole, "metric") or ""), text.percent(look_up(whole, "native"))
         mark = ", inconclusive" if look_up(whole, "verdict", "outcome") == outcomes.INCONCLUSIVE else ""
-        found.append(
-            Tile(
-                f"end to end, {metric}", text.percent(look_up(whole, "served")), f"native FP32 {native}{mark}"
-            )
-        )
+        supposed = outcomes.supposed(evaluation)
+        note = f"native FP32 {native}{mark}" + (f"; hypothetical: {supposed}" if supposed else "")
+        found.append(Tile(f"end to end, {metric}", text.percent(look_up(whole, "served")), note))
     for name, model in outcomes.models_of(evaluation).items():
         item = outcomes.chosen_of(model) or outcomes.best_int8_of(model)
         if item is not None:
@@ -145,14 +146,14 @@ def _tiles_of(name: str, model: Mapping[str, Any], item: Mapping[str, Any]) -> l
 
 
 def _model(name: str, model: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Model:
-    found = text.mappings(model.get("layers"))
+    found, taken = text.mappings(model.get("layers")), outcomes.taken(evaluation)
     return Model(
         name=name,
-        outcome=_outcome_of(model),
+        outcome=_outcome_of(model, outcomes.outcome(evaluation)),
         sentence=str(model.get("sentence") or ""),
         metric=str(model.get("metric") or "metric"),
-        candidates=candidates.table(model),
-        trade_off=plots.trade_off(model, outcomes.limit_in_points(evaluation, model)),
+        candidates=candidates.table(model, taken),
+        trade_off=plots.trade_off(model, outcomes.limit_in_points(evaluation, model), taken),
         levels=candidates.levels(model),
         reverted=tuple(advice.reverted(item) for item in look_up(model, "fallback", "excluded") or ()),
         fallback=layers.fallback(model),
@@ -166,9 +167,13 @@ def _model(name: str, model: Mapping[str, Any], evaluation: Mapping[str, Any]) -
     )
 
 
-def _outcome_of(model: Mapping[str, Any]) -> str:
+def _outcome_of(model: Mapping[str, Any], whole: str) -> str:
     chosen = outcomes.chosen_of(model)
-    return outcomes.FAIL if chosen is None else candidates.status(chosen, served=True)
+    if chosen is not None:
+        return candidates.status(chosen, served=True)
+    # Where the rest passes, that nothing of a model is served is no failure.
+    passed = whole in (outcomes.PASS, outcomes.INCONCLUSIVE)
+    return "not served" if passed and outcomes.is_unserved(model) else outcomes.FAIL
 
 
 def _fallback_end(model: Mapping[str, Any]) -> str:

@@ -62,7 +62,7 @@ _STYLE = {
 }
 
 
-def trade_off(model: Mapping[str, Any], limit: Optional[float]) -> str:
+def trade_off(model: Mapping[str, Any], limit: Optional[float], taken: str = "served") -> str:
     """Accuracy against latency: one numbered mark for each candidate that was measured, as SVG; empty without any.
 
     Filled: judged on the verdict split, with the bounds of the drop. Hollow: seen in the search, or inconclusive.
@@ -70,6 +70,7 @@ def trade_off(model: Mapping[str, Any], limit: Optional[float]) -> str:
 
     Args:
         limit: the drop that the gate allows, in points.
+        taken: what the mark of the chosen candidate is called.
     """
     marks = list(_marks(model))
     if not marks:
@@ -79,7 +80,7 @@ def trade_off(model: Mapping[str, Any], limit: Optional[float]) -> str:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for number, item in marks:
-            _draw_mark(axes, number, item, item is outcomes.chosen_of(model), floor)
+            _draw_mark(axes, number, item, taken if item is outcomes.chosen_of(model) else "", floor)
         if limit is not None:
             _draw_limit(axes, limit)
         axes.margins(0.12, 0.12)
@@ -101,7 +102,7 @@ def _height(item: Mapping[str, Any]) -> Optional[float]:
     return 0.0 if item.get("precision") == "native" else None if drop is None else -drop
 
 
-def _draw_mark(axes: Axes, number: int, item: Mapping[str, Any], chosen: bool, floor: float) -> None:
+def _draw_mark(axes: Axes, number: int, item: Mapping[str, Any], taken: str, floor: float) -> None:
     x, height = float(item["milliseconds"]), _height(item) or 0.0
     y, far = max(height, floor), height < floor
     colour = _COLOUR.get(str(item.get("precision")), _COLOUR["muted"])
@@ -119,7 +120,7 @@ def _draw_mark(axes: Axes, number: int, item: Mapping[str, Any], chosen: bool, f
         x,
         y,
         marker="v" if far else "o",
-        markersize=10 if chosen else 7,
+        markersize=10 if taken else 7,
         color=colour,
         markerfacecolor=colour if proven else _COLOUR["surface"],
         markeredgewidth=1.8,
@@ -127,13 +128,13 @@ def _draw_mark(axes: Axes, number: int, item: Mapping[str, Any], chosen: bool, f
     unsure = "?" if candidates.status(item) == outcomes.INCONCLUSIVE else ""
     away = f" ({text.points(height)})" if far else ""
     axes.annotate(
-        f"{number}{unsure}{away}" + (" served" if chosen else ""),
+        f"{number}{unsure}{away}" + (f" {taken}" if taken else ""),
         (x, y),
-        xytext=(-8, -4) if chosen else (8, -4),
+        xytext=(-8, -4) if taken else (8, -4),
         textcoords="offset points",
-        ha="right" if chosen else "left",
+        ha="right" if taken else "left",
         fontsize=10,
-        fontweight="bold" if chosen else "normal",
+        fontweight="bold" if taken else "normal",
     )
 
 

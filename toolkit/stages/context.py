@@ -80,8 +80,20 @@ class Context:
         return self.home / "logs"
 
     def candidates_of(self, model: str) -> tuple[str, ...]:
-        """The precisions to try for `model`."""
-        return (self.precision,) if self.precision else self.spec.candidates_of(model)
+        """The precisions to try for `model`.
+
+        The one that was asked for, except where the model names its own candidates and that is not among them. FP32,
+        which is native where nothing else is served, every model has.
+        """
+        own = self.spec.models[model].candidates
+        if self.precision is None or (own and self.precision not in (*own, "fp32")):
+            return self.spec.candidates_of(model)
+        return (self.precision,)
+
+    def forced(self, model: str) -> Optional[str]:
+        """The precision without which nothing of `model` may be served; None: native FP32 may always be."""
+        asked_for = self.precision in ("int8", "bf16") and self.candidates_of(model) == (self.precision,)
+        return self.precision if asked_for else None
 
     def pipeline_code(self) -> str:
         """Digest of the pipeline's folder: its code, and files that its code may read; not the spec, nor the docs."""

@@ -12,6 +12,7 @@ from toolkit.child import Progress
 from toolkit.data import dataset
 from toolkit.engines.collect import Collector
 from toolkit.engines.compare import compare
+from toolkit.errors import ChildError, ModelError
 from toolkit.quantization import statistics
 from toolkit.stages import calibrate, measure, quantize
 from toolkit.stages.context import PACKAGE, Context
@@ -32,14 +33,14 @@ def run(context: Context, data: DatasetRef, judged: Judged) -> dict[str, Any]:
     variant = _subject(judged)
     if variant is None:
         return {"layers": [], "histograms": {}, "exceeded": []}
-    found = _artifact(context, data, variant)
+    found = _found(context, data, variant)
     proof = measure.prove(context, variant).info
     fallback = (judged.searched or {}).get("fallback")
-    layers = _layers(variant, proof, found.info["errors"], fallback)
+    layers = _layers(variant, proof, found["errors"], fallback)
     return {
         "layers": layers,
         "histograms": _histograms(context, variant, layers),
-        "exceeded": _exceeded(context, variant, found.info["maxima"]),
+        "exceeded": _exceeded(context, variant, found["maxima"]),
     }
 
 
@@ -69,9 +70,25 @@ def gallery(native: Mapping[str, Any], served: Mapping[str, Any]) -> list[dict[s
 
 
 def _subject(judged: Judged) -> Optional[Variant]:
-    if judged.chosen.recipe is not None:
-        return judged.chosen
-    return next(iter(judged.proposals), None)
+    """What is served or would have been; of INT8 that is not, what lost least."""
+    if judged.shown.recipe is not None:
+        return judged.shown
+    drops = {
+        item: verdict.difference.drop
+        for item, verdict in judged.verdicts.items()
+        if item.recipe is not None and verdict.difference is not None
+    }
+    return min(drops, key=lambda item: drops[item], default=next(iter(judged.proposals), None))
+
+
+def _found(context: Context, data: DatasetRef, variant: Variant) -> Mapping[str, Any]:
+    """What running it says; nothing of a model that does not run, whose verdict says so."""
+    try:
+        return _artifact(context, data, variant).info
+    except (ModelError, ChildError) as error:
+        if isinstance(error, ChildError) and error.ended_from_outside:
+            raise
+        return {"errors": [], "maxima": {}}
 
 
 def _sources(context: Context, variant: Variant) -> tuple[Artifact, Artifact]:

@@ -12,19 +12,36 @@ from typing import Any
 from toolkit import __version__, child, cpu
 from toolkit.errors import GateError, InconclusiveError
 from toolkit.evaluation.gate import Policy
-from toolkit.evaluation.ratios import METRICS
 from toolkit.quantization.recipe import Recipe
 from toolkit.serving.release import GOLDEN_DIR, GOLDEN_FILE
-from toolkit.stages import calibrate, dataset, diagnose, judge, measure, search, variants
+from toolkit.stages import (
+    calibrate,
+    dataset,
+    diagnose,
+    judge,
+    levels,
+    measure,
+    rows,
+    search,
+    variants,
+    whole,
+)
 from toolkit.stages.context import PACKAGE, Context, machine
 from toolkit.stages.dataset import DatasetRef
 from toolkit.stages.judge import Judged
 from toolkit.stages.variants import Variant
+from toolkit.stages.whole import Whole
 from toolkit.store.artifact import Artifact
 
 RESULT_FILE = "evaluation.json"
 
-_CODE = (PACKAGE / "evaluation", PACKAGE / "quantization", Path(__file__), Path(judge.__file__))
+_CODE = (
+    PACKAGE / "evaluation",
+    PACKAGE / "quantization",
+    Path(cpu.__file__),
+    Path(__file__),
+    *(Path(str(item.__file__)) for item in (judge, whole, levels, rows, diagnose, measure, variants)),
+)
 
 
 @dataclass(frozen=True)
@@ -134,20 +151,21 @@ class _Evaluation:
         judged = {name: self._candidates(name) for name in self.natives}
         with child.parallel(measure.workers(self.context)) as pool:
             # The slowest first: the reference of the whole pipeline runs beside the verdicts.
-            whole = pool.submit(measure.run_pipeline, self.context, self.data, self.natives)
+            reference = pool.submit(measure.run_pipeline, self.context, self.data, self.natives)
             for item in judged.values():
                 item.measure(pool)
             for item in judged.values():
                 item.decide()
-            reference = whole.result()
-            together = self._whole(judged, reference)
-            levels = {name: item.at_lesser_levels(pool) for name, item in judged.items()}
-        served = measure.run_pipeline(self.context, self.data, {n: i.chosen for n, i in judged.items()})
-        result = self._result(judged, levels, together)
+            native = reference.result()
+            together = whole.settle(self.context, self.data, self.policy, judged, native)
+            passed = not together.hypothetical
+            kept = {name: levels.keep(item, pool) for name, item in judged.items()} if passed else {}
+        result = self._result(judged, kept, together, passed)
         result["seconds"] = {"verdict": round(time.monotonic() - started, 1)}
-        result["gallery"] = diagnose.gallery(reference.info, served.info)
+        result["gallery"] = diagnose.gallery(native.info, together.answers.info)
         (target / RESULT_FILE).write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
-        self._write_golden(served.info["answers"], target)
+        if passed:
+            self._write_golden(together.answers.info["answers"], target)
         return result
 
     def _candidates(self, name: str) -> Judged:
@@ -172,79 +190,59 @@ class _Evaluation:
         if searched is None:
             return []
         found = search.finalists(searched.info)
-        if self.context.precision == "int8":
+        if self.context.forced(name):
             return found
         return [item for item in found if search.is_promising(searched.info, item)]
 
-    def _whole(self, judged: Mapping[str, Judged], reference: Artifact) -> dict[str, Any]:
-        """The verdict on whole answers. Where it fails, the model that lost most steps back, until it does not."""
-        metric = METRICS[self.context.spec.metric]
-        before = measure.counts_of(reference) or []
-        while True:
-            chosen = {name: item.chosen for name, item in judged.items()}
-            after = measure.counts_of(measure.run_pipeline(self.context, self.data, chosen)) or []
-            verdict = judge.of_whole(before, after, metric, self.policy)
-            worst = max(judged.values(), key=lambda item: item.drop)
-            if verdict.status != "fail" or self.context.precision or not worst.step_back():
-                return {
-                    "metric": self.context.spec.metric,
-                    "lines": sum(item.truth for item in before),
-                    "native": verdict.difference.reference if verdict.difference else None,
-                    "served": verdict.difference.candidate if verdict.difference else None,
-                    "verdict": judge.described(verdict),
-                }
-
     def _result(
-        self, judged: Mapping[str, Judged], levels: Mapping[str, Any], together: Mapping[str, Any]
+        self, judged: Mapping[str, Judged], kept: Mapping[str, Any], together: Whole, passed: bool
     ) -> dict[str, Any]:
-        data = self.data.dataset
-        failed = [item.failure for item in judged.values() if item.failure]
-        inconclusive = bool(failed) and all(
-            item.inconclusive for item in judged.values() if item.failure is not None
-        )
-        if self.context.precision and not failed and together["verdict"]["outcome"] == "fail":
-            failed = [
-                f"{self.context.precision} was asked for, but with it the whole {together['verdict']['reason']}"
-            ]
+        failed = [item for item in judged.values() if item.failure]
+        reasons = [item.failure for item in failed] or [together.failure]
         return {
             "pipeline": self.context.spec.name,
             "version": __version__,
-            "passed": not failed,
-            "inconclusive": inconclusive,
-            "reason": failed[0] if failed else None,
-            "data": {
-                "directory": str(data.directory),
-                "digest": self.data.digest,
-                "splits": {
-                    "calibration": len(data.calibration),
-                    "search": len(data.search),
-                    "verdict": len(data.validation),
-                },
-                "warnings": [*data.warnings, *self._warnings()],
-            },
+            "passed": passed,
+            "inconclusive": all(item.inconclusive for item in failed) if failed else together.inconclusive,
+            "reason": reasons[0],
+            "data": self._data(),
             "gate": self.policy.to_json(),
             "models": {
                 name: {
-                    **item.to_json(),
-                    "levels": levels[name],
+                    **rows.entry(item, passed),
+                    "levels": kept.get(name, {}),
                     **diagnose.run(self.context, self.data, item),
                 }
                 for name, item in judged.items()
             },
-            "end_to_end": dict(together),
+            "end_to_end": together.to_json(),
             "environment": {
                 "cpu": cpu.model(),
                 "features": machine()["cpu"],
                 "packages": machine()["packages"],
                 "level": cpu.level(),
                 "threads": self.context.spec.serving.threads,
-                "keys": {name: item.chosen.source.key for name, item in judged.items()},
+                "keys": {name: item.shown.source.key for name, item in judged.items()},
             },
         }
 
+    def _data(self) -> dict[str, Any]:
+        data = self.data.dataset
+        return {
+            "directory": str(data.directory),
+            "digest": self.data.digest,
+            "splits": {
+                "calibration": len(data.calibration),
+                "search": len(data.search),
+                "verdict": len(data.validation),
+            },
+            "warnings": [*data.warnings, *self._warnings()],
+        }
+
     def _warnings(self) -> list[str]:
-        """What calibration noticed of its data."""
-        calibrations = {name: calibrate.run(self.context, name) for name in self.searches}
+        """What calibration noticed of its data, where it came that far."""
+        calibrated = [name for name, item in self.searches.items() if not item.info.get("problem")]
+        calibrations = {name: calibrate.run(self.context, name) for name in calibrated}
         return [f"{name}: {text}" for name, item in calibrations.items() for text in item.info["warnings"]]
 
     def _write_golden(self, answers: Sequence[Any], target: Path) -> None:

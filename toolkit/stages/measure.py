@@ -23,6 +23,10 @@ from toolkit.store.artifact import Artifact
 
 _CODE = (PACKAGE / "evaluation" / "measure.py", PACKAGE / "evaluation" / "metrics.py")
 _LATENCY = {"samples": 2, "feeds": 4, "rounds": 5}
+_TOGETHER = 5  # candidates timed in one process, beside the reference: what their memory allows
+
+# Of a variant that was not timed.
+NO_FIGURES: Mapping[str, Any] = dict.fromkeys(("milliseconds", "p99", "ratio", "spread", "cosine"))
 
 
 def workers(context: Context) -> int:
@@ -87,7 +91,7 @@ def prove(context: Context, variant: Variant, level: Optional[str] = None) -> Ar
 
     Nothing for the reference, which does not use oneDNN.
     """
-    shapes = {key: list(shape) for key, shape in context.spec.models[variant.model].inputs.items()}
+    shapes = _shapes(context, variant.model)
     arguments = {
         "model_dir": str(variant.source.path),
         "options": variant.options.to_json(),
@@ -97,7 +101,7 @@ def prove(context: Context, variant: Variant, level: Optional[str] = None) -> Ar
         "prove",
         f"{variant.name}{f'-{level}' if level else ''}",
         {"shapes": shapes, **_ingredients(context, variant), **_machine_at(level)},
-        (Path(__file__),),
+        (Path(__file__), Path(cpu.__file__)),
         lambda target, progress: _or_problem(
             context,
             variant,
@@ -115,6 +119,16 @@ def counts_of(measured: Artifact) -> Optional[list[Counts]]:
     return None if counts is None else [Counts(*item) for item in counts]
 
 
+def problem_of(measured: Artifact) -> Optional[str]:
+    """Why a variant has no measurement or proof, in one line; None: it has."""
+    problem = measured.info.get("problem")
+    if not problem:
+        return None
+    # What a dead child wrote last is in its log.
+    reason = str(problem).partition("\n")[0].removesuffix("; its last lines:")
+    return f"{'crashed' if measured.info.get('crashed') else 'did not run'}: {reason}"
+
+
 def _or_problem(
     context: Context,
     variant: Variant,
@@ -130,7 +144,7 @@ def _or_problem(
         from_outside = isinstance(error, ChildError) and error.ended_from_outside
         if variant.options.backend == "native" or from_outside:
             raise
-        return {"problem": error.message}
+        return {"problem": error.message, "crashed": isinstance(error, ChildError)}
     return {**result, "problem": None}
 
 
@@ -175,22 +189,61 @@ def run_pipeline(context: Context, data: DatasetRef, chosen: Mapping[str, Varian
     )
 
 
-def latencies(context: Context, data: DatasetRef, variants: Sequence[Variant]) -> list[Mapping[str, Any]]:
-    """Milliseconds (median and p99) of an inference by each variant, in turn; likeness of outputs to the first's."""
+def latencies(
+    context: Context, data: DatasetRef, variants: Sequence[Variant], level: Optional[str] = None
+) -> list[Mapping[str, Any]]:
+    """Figures of `toolkit.evaluation.latency` for each variant, against the first, which is the reference.
+
+    Only what has proven to run is timed; the others have `NO_FIGURES`. To be called while nothing else runs.
+    """
+    native, *others = variants
+    running = [item for item in others if problem_of(prove(context, item, level)) is None]
+    figures: dict[Variant, Mapping[str, Any]] = {}
+    for begin in range(0, max(1, len(running)), _TOGETHER):
+        found = _timed(context, data, native, running[begin : begin + _TOGETHER], level)
+        figures = {**found, **figures}
+    return [figures.get(item, NO_FIGURES) for item in variants]
+
+
+def _timed(
+    context: Context, data: DatasetRef, native: Variant, others: Sequence[Variant], level: Optional[str]
+) -> dict[Variant, Mapping[str, Any]]:
+    """Figures of `native` and `others` in one process; if that dies, of each of them alone with `native`."""
+    try:
+        figures = _time(context, data, [native, *others], level)
+    except ToolkitError as error:
+        if len(others) > 1:
+            alone = [_timed(context, data, native, [item], level) for item in others]
+            return {item: found for entry in alone for item, found in entry.items()}
+        if not others or (isinstance(error, ChildError) and error.ended_from_outside):
+            raise
+        return _timed(context, data, native, [], level)
+    return dict(zip([native, *others], figures))
+
+
+def _time(
+    context: Context, data: DatasetRef, variants: Sequence[Variant], level: Optional[str]
+) -> list[Mapping[str, Any]]:
+    model = variants[0].model
     arguments = {
         "data": str(data.directory),
         "candidates": [
             {"model_dir": str(item.source.path), "options": item.options.to_json()} for item in variants
         ],
+        "shapes": _shapes(context, model),
         **_LATENCY,
-        **_step(context, variants[0].model),
+        **_step(context, model),
     }
-    log = context.logs / f"latency-{variants[0].model}.log"
-    with context.console.working("latency", variants[0].model) as progress:
+    log = context.logs / f"latency-{model}.log"
+    with context.console.working("latency", f"{model}{f'-{level}' if level else ''}") as progress:
         result = child.call(
-            "toolkit.evaluation.measure:measure_latency", arguments, log=log, progress=progress
+            "toolkit.evaluation.latency:measure", arguments, log=log, progress=progress, env=_at(level)
         )
     return list(result["figures"])
+
+
+def _shapes(context: Context, name: str) -> dict[str, list[int]]:
+    return {key: list(shape) for key, shape in context.spec.models[name].inputs.items()}
 
 
 def _step(context: Context, name: str) -> dict[str, Any]:

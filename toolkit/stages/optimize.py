@@ -13,7 +13,8 @@ from toolkit import child, pipeline
 from toolkit.child import Progress
 from toolkit.data import dataset
 from toolkit.engines import optimize as engine
-from toolkit.errors import DataError
+from toolkit.engines import signature
+from toolkit.engines.export import probe_feed
 from toolkit.stages import dataset as dataset_stage
 from toolkit.stages import export
 from toolkit.stages.context import Context, machine
@@ -23,12 +24,14 @@ from toolkit.store.artifact import Artifact
 _SAMPLES = 2
 _FEEDS = 2
 
+# What the rewrites were checked with.
+SAMPLES, PROBE = "samples", "probe"
+
 
 def run(context: Context, name: str) -> Artifact:
     """The FP32 model `name`, rewritten: what is quantized, and served.
 
-    Raises:
-        DataError: the calibration data yields no input to check with.
+    The rewrites are checked with inputs from the calibration samples, or, where these give none, with the probe.
     """
     exported, data = export.run(context, name), dataset_stage.run(context)
     model = context.spec.models[name]
@@ -53,7 +56,10 @@ def summary(info: Mapping[str, Any]) -> str:
     refused = [f"{item['name']} refused: {item['refused']}" for item in info["rewrites"] if item["refused"]]
     before, after = (info[moment]["elementwise"] for moment in ("before", "after"))
     done = ", ".join(taken) or "nothing to rewrite"
-    return "; ".join([f"{before} element-wise operations -> {after} ({done})", *refused])
+    probed = (
+        ["checked with noise: no calibration sample gives an input"] if info["checked_with"] == PROBE else []
+    )
+    return "; ".join([f"{before} element-wise operations -> {after} ({done})", *refused, *probed])
 
 
 def _optimize(
@@ -65,6 +71,7 @@ def _optimize(
         "step": [model.step, dict(model.options)],
         "judge": [model.judge, dict(context.spec.judge_options)],
         "data": str(data),
+        "shapes": {key: list(shape) for key, shape in model.inputs.items()},
         "source": str(exported.path),
         "target": str(target),
     }
@@ -77,26 +84,30 @@ def rewrite(
     step: tuple[str, Mapping[str, Any]],
     judge: tuple[str, Mapping[str, Any]],
     data: str,
+    shapes: Mapping[str, Sequence[int]],
     source: str,
     target: str,
     progress: Progress,
 ) -> dict[str, Any]:
-    """In the child: preprocess a few calibration samples as the service would, and rewrite the model against them."""
+    """In the child: preprocess a few calibration samples as the service would, and rewrite the model against them.
+
+    Args:
+        shapes: probe shape of each input, for samples that give none, such as pages without labelled lines.
+
+    Returns:
+        See `toolkit.engines.optimize.optimize`; and `checked_with`, `SAMPLES` or `PROBE`.
+    """
     stage = pipeline.resolve(Path(pipeline_dir), step[0])(step[1])
     truth = pipeline.resolve(Path(pipeline_dir), judge[0])(judge[1])
     samples = dataset.load(Path(data)).calibration
+    real = smallest(stage.preprocess(truth.payload(sample)) for sample in samples)
     with tempfile.TemporaryDirectory() as folder:
         feeds: list[str] = []
-        for feed in smallest(stage.preprocess(truth.payload(sample)) for sample in samples):
+        for feed in real or [probe_feed(signature.read(Path(source)), shapes)]:
             feeds.append(str(Path(folder) / f"feed_{len(feeds)}.npz"))
             np.savez(feeds[-1], **feed)
-        if not feeds:
-            raise DataError(
-                "the calibration data yields no input to check the rewritten model with",
-                where=data,
-                remedy="give images with labelled lines",
-            )
-        return engine.optimize(source, target, feeds, progress)
+        done = engine.optimize(source, target, feeds, progress)
+    return {**done, "checked_with": SAMPLES if real else PROBE}
 
 
 def smallest(feeds: Iterator[Sequence[pipeline.Arrays]]) -> list[pipeline.Arrays]:

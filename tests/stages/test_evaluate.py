@@ -1,0 +1,168 @@
+"""From verdicts to what is served: whole answers, models that step back, failures, and lesser CPUs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.stages import planted
+from tests.stages.planted import BETWEEN, NONE, OUTSIDE, WORSE, A, B, Plant, World
+from toolkit import cpu
+from toolkit.cli import result as results
+from toolkit.cli import show
+from toolkit.errors import GateError, InconclusiveError
+from toolkit.report import write
+
+INT8 = {(name, A): Plant(BETWEEN, 3.0) for name in ("det", "rec")}
+BOTH = {"det": [A], "rec": [A]}
+
+
+def chosen(outcome: Any) -> dict[str, Any]:
+    return {name: entry["chosen"] for name, entry in outcome.result["models"].items()}
+
+
+def test_each_may_be_served_but_not_together_so_the_worst_steps_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # 0.3 points each, 0.6 together: inconclusive, and outside the limit.
+    world = World({**INT8, ("rec", A): Plant((*[0] * 37, 2, 4, 7), 3.0)}, BOTH)
+    outcome = planted.evaluated(world, monkeypatch, tmp_path, steps=("det", "rec"))
+    assert chosen(outcome) == {"det": A.label, "rec": "fp32"}
+    assert outcome.result["end_to_end"]["verdict"]["drop"] == pytest.approx(0.3)
+    assert outcome.result["passed"]
+    assert not outcome.result["end_to_end"]["hypothetical"]
+
+
+def test_what_is_left_steps_back_where_the_worst_is_native_already(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    slow = {("rec", name): Plant(ratio=0.5) for name in ("fp32", "bf16", A)}
+    world = World({**slow, ("det", A): Plant(NONE, 3.0)}, BOTH)
+    world.whole = {frozenset({f"det {label}", "rec native"}): WORSE for label in (A.label, "fp32", "bf16")}
+    outcome = planted.evaluated(world, monkeypatch, tmp_path, steps=("det", "rec"))
+    assert chosen(outcome) == {"det": "native", "rec": "native"}
+    assert outcome.result["passed"]
+    assert "keeps that of whole answers" in outcome.result["models"]["det"]["sentence"]
+
+
+@pytest.mark.parametrize(("policy", "served"), [("accept", A.label), ("next", B.label), ("reject", "fp32")])
+def test_the_policy_holds_for_whole_answers_too(
+    policy: str, served: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    world = World({("det", A): Plant(ratio=4.0), ("det", B): Plant(ratio=3.0)}, {"det": [A, B]})
+    world.whole = {frozenset({f"det {A.label}"}): BETWEEN}
+    outcome = planted.evaluated(world, monkeypatch, tmp_path, inconclusive=policy)
+    assert chosen(outcome) == {"det": served}
+
+
+def test_native_alone_is_served_whatever_few_samples_prove(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    slow = {("det", name): Plant(ratio=0.9) for name in ("fp32", "bf16")}
+    world = World(slow, whole={frozenset({"det native"}): OUTSIDE})
+    outcome = planted.evaluated(world, monkeypatch, tmp_path, inconclusive="reject")
+    assert (chosen(outcome), outcome.result["passed"]) == ({"det": "native"}, True)
+
+
+@pytest.mark.parametrize(
+    ("policy", "lost", "kind"),
+    [
+        ("accept", WORSE, GateError),
+        ("accept", OUTSIDE, GateError),
+        ("next", BETWEEN, InconclusiveError),
+        ("reject", WORSE, GateError),
+    ],
+)
+def test_a_forced_precision_that_spoils_whole_answers_fails(
+    policy: str, lost: Any, kind: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    world = World(proposals={"det": [A, B]}, whole={frozenset({f"det {A.label}"}): lost})
+    outcome = planted.evaluated(world, monkeypatch, tmp_path, precision="int8", inconclusive=policy)
+    assert str(outcome.result["reason"]).startswith("int8 was asked for, but with it the whole loses 0.") or (
+        lost is WORSE
+    )
+    assert outcome.result["end_to_end"]["hypothetical"]
+    with pytest.raises(kind) as caught:
+        outcome.require()
+    assert type(caught.value) is kind
+
+
+def test_forced_fp32_falls_back_to_native_and_never_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    world = World(whole={frozenset({"det fp32"}): WORSE})
+    outcome = planted.evaluated(world, monkeypatch, tmp_path, precision="fp32")
+    assert (chosen(outcome), outcome.result["passed"]) == ({"det": "native"}, True)
+
+
+def test_a_failed_gate_serves_nothing_and_its_report_can_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    world = World({("det", A): Plant(WORSE, 3.0), ("rec", A): Plant(NONE, 3.0)}, BOTH)
+    outcome = planted.evaluated(world, monkeypatch, tmp_path, precision="int8", steps=("det", "rec"))
+    result = outcome.result
+    assert chosen(outcome) == {"det": None, "rec": A.label}
+    assert result["models"]["det"]["serving"] is None
+    assert result["models"]["rec"]["sentence"].startswith("rec would be served in INT8")
+    assert result["end_to_end"]["verdict"]["drop"] == pytest.approx(3.0), "of INT8, not of native FP32"
+    assert result["end_to_end"]["hypothetical"]
+    assert [item["lost"] for item in result["gallery"]] == [3] * 12
+    with pytest.raises(GateError, match=r"det: int8 was asked for, but it loses 3\.00 points"):
+        outcome.require()
+    page = write.write(result, tmp_path / "report").read_text()
+    assert "det: int8 was asked for, but it loses 3.00 points" in page
+    assert "end to end, if it were served: 87.00%" in show.table(result)
+    told = results.summary(result)["models"]["det"]
+    assert (told["served"], told["precision"], told["verdict"]) == (None, None, None)
+    assert results.essentials(result)["models"]["det"]["serving"] is None
+    assert not results.is_inconclusive(result)
+
+
+def test_a_model_with_candidates_of_its_own_does_not_fail_for_the_precision_of_the_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    world = World({(name, A): Plant(ratio=3.0) for name in ("det", "rec")}, BOTH)
+    steps = ("det", "cls", "rec")
+    outcome = planted.evaluated(world, monkeypatch, tmp_path, precision="int8", steps=steps)
+    assert chosen(outcome) == {"det": A.label, "cls": "fp32", "rec": A.label}
+    assert outcome.result["passed"]
+
+
+@pytest.mark.parametrize("recipe", [A, planted.with_rest(A)])
+def test_what_is_served_is_made_again_with_the_options_that_were_judged(
+    recipe: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    world = World({("det", recipe): Plant(ratio=3.0)}, {"det": [recipe]})
+    outcome = planted.evaluated(world, monkeypatch, tmp_path)
+    entry = outcome.result["models"]["det"]
+    assert outcome.chosen["det"].options.to_json() == entry["serving"]["options"]
+    assert (entry["serving"]["options"]["precision"], entry["serving"]["options"]["rest"]) == (
+        "int8",
+        recipe.rest,
+    )
+
+
+def test_int8_is_kept_for_a_lesser_cpu_only_where_it_is_faster_than_fp32_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cpu, "levels_below", lambda: ("AVX2",))
+    for ratio, kept in ((3.0, A.label), (1.5, "fp32")):
+        world = World({("det", A): Plant(ratio=ratio)}, {"det": [A]})
+        outcome = planted.evaluated(world, monkeypatch, tmp_path / str(ratio), levels=("AVX2",))
+        found = outcome.result["models"]["det"]["levels"]["AVX2"]
+        assert (found["label"], found["ratio"]) == (kept, max(ratio, 2.0))
+        assert [item for item in world.asked if "@" in item] == [f"{kept}@AVX2"], "no other is judged"
+        assert f"kept for AVX2: {kept}" in show.table(outcome.result)
+
+
+def test_what_stepped_back_is_not_kept_for_lesser_cpus(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cpu, "levels_below", lambda: ("AVX2",))
+    world = World({("det", A): Plant(ratio=3.0)}, {"det": [A]})
+    world.whole = {frozenset({f"det {A.label}"}): WORSE}
+    outcome = planted.evaluated(world, monkeypatch, tmp_path, levels=("AVX2",))
+    assert chosen(outcome) == {"det": "fp32"}
+    assert outcome.result["models"]["det"]["levels"]["AVX2"]["label"] == "fp32"

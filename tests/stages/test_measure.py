@@ -1,0 +1,103 @@
+"""What becomes of candidates that do not run when times are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Optional
+
+import pytest
+
+from tests.stages import planted
+from toolkit import child
+from toolkit.engines.options import PredictorOptions
+from toolkit.errors import ChildError
+from toolkit.stages import measure
+from toolkit.stages.variants import Variant
+
+
+def variant(name: str, backend: str = "onednn") -> Variant:
+    return Variant("det", PredictorOptions(backend=backend), planted.artifact({}, name))
+
+
+NATIVE = variant("native", "native")
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Times variants of these names; `deadly` ones take their process with them, `idle` ones have no proof."""
+    asked: list[list[str]] = []
+
+    def run(*names: str, deadly: str = "", idle: str = "", level: Optional[str] = None) -> Any:
+        variants = [NATIVE, *map(variant, names)]
+        by_place = {id(item): item.source.key for item in variants}
+
+        def time(_: Any, __: Any, items: Any, ___: Any) -> list[Mapping[str, Any]]:
+            asked.append([by_place[id(item)] for item in items])
+            if deadly and deadly in asked[-1]:
+                raise ChildError("the child process was killed by SIGSEGV")
+            return [{"milliseconds": float(len(asked))} for _ in items]
+
+        def prove(_: Any, item: Variant, ___: Optional[str]) -> Any:
+            return planted.artifact({"problem": "planted" if item.source.key == idle else None})
+
+        monkeypatch.setattr(measure, "_time", time)
+        monkeypatch.setattr(measure, "prove", prove)
+        data: Any = SimpleNamespace()
+        found = measure.latencies(planted.context(tmp_path), data, variants, level)
+        return [item["milliseconds"] for item in found], asked
+
+    return run
+
+
+def test_what_has_proven_not_to_run_is_not_timed(timed: Any) -> None:
+    assert timed("a", "b", idle="a") == ([1.0, None, 1.0], [["native", "b"]])
+
+
+def test_where_a_candidate_takes_the_process_with_it_each_is_timed_alone(timed: Any) -> None:
+    figures, asked = timed("a", "b", deadly="a")
+    assert figures[1] is None
+    assert figures[2] is not None
+    assert asked == [["native", "a", "b"], ["native", "a"], ["native"], ["native", "b"]]
+
+
+def test_the_reference_has_a_time_also_where_nothing_else_runs(timed: Any) -> None:
+    assert timed("a", idle="a") == ([1.0, None], [["native"]])
+
+
+def test_no_more_than_five_candidates_share_the_memory_of_a_process(timed: Any) -> None:
+    _, asked = timed(*"abcdefg")
+    assert asked == [["native", *"abcde"], ["native", *"fg"]]
+
+
+def test_a_reference_that_does_not_run_ends_the_evaluation(timed: Any) -> None:
+    with pytest.raises(ChildError):
+        timed("a", "b", deadly="native")
+
+
+@pytest.mark.parametrize(
+    ("info", "words"),
+    [
+        ({"problem": None}, None),
+        ({"problem": "nothing ran in int8", "crashed": False}, "did not run: nothing ran in int8"),
+        ({"problem": "killed; its last lines:\n  a\n  b", "crashed": True}, "crashed: killed"),
+    ],
+)
+def test_a_problem_is_one_line_and_only_a_dead_process_is_a_crash(
+    info: Mapping[str, Any], words: Optional[str]
+) -> None:
+    assert measure.problem_of(planted.artifact(info)) == words
+
+
+def test_times_at_a_level_are_taken_at_that_level(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environments: list[Any] = []
+
+    def call(_: str, arguments: Mapping[str, Any], **options: Any) -> Any:
+        environments.append(options["env"])
+        return {"figures": [{} for _ in arguments["candidates"]]}
+
+    monkeypatch.setattr(child, "call", call)
+    data: Any = SimpleNamespace(directory=tmp_path)
+    measure.latencies(planted.context(tmp_path), data, [NATIVE], "AVX2")
+    assert environments[0]["ONEDNN_MAX_CPU_ISA"] == "AVX2"
