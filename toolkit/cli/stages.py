@@ -41,10 +41,7 @@ def _wanting_int8(function: Callable[[Context, str], Artifact]) -> Callable[[Con
 
 
 def _optimize(context: Context) -> Made:
-    made = {name: optimize.run(context, name) for name in context.spec.steps}
-    for name, item in made.items():
-        context.console.say(f"{name}: {optimize.summary(item.info)}")
-    return made
+    return {name: optimize.run(context, name) for name in context.spec.steps}
 
 
 def _quantize(context: Context) -> Made:

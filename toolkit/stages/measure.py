@@ -23,6 +23,8 @@ from toolkit.store.artifact import Artifact
 
 _CODE = (PACKAGE / "evaluation" / "measure.py", PACKAGE / "evaluation" / "metrics.py")
 _LATENCY = {"samples": 2, "feeds": 4, "rounds": 5}
+# At a lesser level only INT8 and FP32 are compared, which are far apart; and there are several levels.
+_LATENCY_AT_LEVEL = {"samples": 1, "feeds": 4, "rounds": 3}
 _TOGETHER = 5  # candidates timed in one process, beside the reference: what their memory allows
 
 # Of a variant that was not timed.
@@ -231,7 +233,7 @@ def _time(
             {"model_dir": str(item.source.path), "options": item.options.to_json()} for item in variants
         ],
         "shapes": _shapes(context, model),
-        **_LATENCY,
+        **(_LATENCY_AT_LEVEL if level else _LATENCY),
         **_step(context, model),
     }
     log = context.logs / f"latency-{model}.log"

@@ -76,7 +76,9 @@ def _optimize(
         "target": str(target),
     }
     log = context.logs / f"optimize-{name}.log"
-    return dict(child.call("toolkit.stages.optimize:rewrite", arguments, log=log, progress=progress))
+    info = dict(child.call("toolkit.stages.optimize:rewrite", arguments, log=log, progress=progress))
+    context.console.say(f"  {name}: {summary(info)}")
+    return info
 
 
 def rewrite(

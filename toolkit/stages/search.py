@@ -202,7 +202,7 @@ class Search:
         for recipe, counts in found.counts.items():
             self._enter(recipe, counts)
         for recipe, reason in found.crashed.items():
-            self.rows[recipe] = Row(recipe, problem=f"crashed: {reason}")
+            self.rows[recipe] = Row(recipe, problem=reason)
         for standings in found.rounds:
             for standing in standings:
                 recipe = next(item for item in recipes if str(item) == standing.candidate)
@@ -226,13 +226,13 @@ class Search:
             variant = variants.int8(self.context, self.name, recipe)
         except (ModelError, ChildError) as error:
             _refuse_outside(error)
-            return Crashed(error.message)
+            return Crashed(f"cannot be made: {error.message}")
         return self._counts(variant, part)
 
     def _counts(self, variant: Variant, part: range) -> Outcome:
         measured = measure.run_model(self.context, self.data, variant, SEARCH, part)
         counts = measure.counts_of(measured)
-        return counts if counts is not None else Crashed(str(measured.info["problem"]))
+        return counts if counts is not None else Crashed(measure.problem_of(measured) or "")
 
     def _reference(self) -> list[Counts]:
         """FP32 in oneDNN, whose answers are those of native FP32: to find out is what the verdict is for."""
@@ -279,7 +279,7 @@ class Search:
             return [0.0 if names >= self._quantized else next(rest) for names in sets]
         for recipe, outcome in zip(recipes, self._measure(recipes, range(self.samples))):
             if isinstance(outcome, Crashed):
-                self.rows.setdefault(recipe, Row(recipe, problem=f"crashed: {outcome.reason}"))
+                self.rows.setdefault(recipe, Row(recipe, problem=outcome.reason))
                 found.append(None)
                 continue
             known = recipe in self.rows
