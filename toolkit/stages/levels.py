@@ -28,6 +28,9 @@ def keep(judged: Judged, pool: Executor) -> dict[str, Any]:
         By level `label`, `serving`, `milliseconds` and `ratio` of what is kept, its `verdict` (None: native FP32), and
         `tried`: all that was looked at, in its order, with verdicts.
     """
+    if judged.searched is None:
+        # INT8 is no candidate, and what is not quantized does not depend on the CPU's INT8.
+        return {}
     wanted = [item for item in cpu.levels_below() if item in judged.context.spec.gate.levels]
     portable = _portable(judged)
     figures = [_figures(judged, portable, level) for level in wanted]
