@@ -22,6 +22,8 @@ from toolkit import pipeline
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {"seed": 3, "pages": {"calibration": 4, "search": 3, "validation": 5}}
 
+BUDGET = 180  # seconds
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -84,7 +86,7 @@ class Place:
 
     def deploy(self, *arguments: str) -> Finished:
         # Enough for all races; on so few pages the search for layers would go on for long.
-        budget = [] if "--budget" in arguments else ["--budget", "90s"]
+        budget = [] if "--budget" in arguments else ["--budget", f"{BUDGET}s"]
         return self.run("deploy", "--json", "--data", str(self.data), *self.ports, *budget, *arguments)
 
 
