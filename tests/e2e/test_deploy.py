@@ -221,7 +221,9 @@ def test_a_changed_gate_judges_anew_what_was_measured_before(
     console = Console(quiet=True)
     evaluate.run(Context(looser, here.build, here.data, None, console, float(BUDGET)))
     assert "evaluate ocr" in console.ran
-    assert not [item for item in console.ran if item.split()[0] in ("calibrate", "quantize", "measure")]
+    # The search for layers may go on where its budget ended it; nothing is done twice.
+    stages = ("export", "optimize", "calibrate")
+    assert not [item for item in console.ran if item.split()[0] in stages or "native" in item]
 
 
 def test_a_service_that_was_never_verified_is_verified_by_the_next_deploy(deployment: Deployed) -> None:
