@@ -117,12 +117,12 @@ def test_int8_that_was_calibrated_with_white_pages_is_refused_and_what_ran_goes_
     result = json.loads((here.home / "result.json").read_text())
     assert (result["exit_code"], result["verdict"]["passed"]) == (4, False)
     report = json.loads((here.home / "report" / "report.json").read_text())
-    detector = report["models"]["det"]
-    assert (detector["chosen"], detector["serving"]) == (None, None)
-    worst = detector["exceeded"][0]
+    failed = [entry for entry in report["models"].values() if entry["chosen"] is None]
+    assert failed
+    assert all("int8 was asked for" in entry["sentence"] and entry["serving"] is None for entry in failed)
+    worst = report["models"]["det"]["exceeded"][0]
     assert worst["validation"] > 2 * worst["calibrated"], "which layers saw more than calibration did"
     assert worst["layers"]
-    assert detector["fallback"]["steps"]
     with HttpClient(here.http, timeout=60) as client:
         assert client.predict("ocr", page).raw == before
 
