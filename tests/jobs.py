@@ -161,3 +161,11 @@ def infer(model_dir: str, options: dict[str, Any], feed: str, progress: Progress
     with np.load(feed) as arrays:
         outputs = model.load(Path(model_dir), PredictorOptions.from_json(options))(dict(arrays))
     return {name: array.tolist() for name, array in outputs.items()}
+
+
+def where_temporary_files_go(progress: Progress) -> str:
+    """The directory that `tempfile` uses."""
+    import tempfile
+
+    del progress
+    return tempfile.gettempdir()

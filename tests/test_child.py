@@ -215,3 +215,9 @@ def test_an_error_in_one_of_parallel_calls_stops_the_others(tmp_path: Path, log:
         work()
     assert all(gone(pid) for pid in wait_for_work(tmp_path, "one"))
     assert isinstance(others[0].exception(), KeyboardInterrupt)
+
+
+def test_temporary_files_of_a_child_lie_beside_its_log_and_are_gone_afterwards(log: Path) -> None:
+    used = Path(run("where_temporary_files_go", {}, log))
+    assert used.parent == log.parent
+    assert not used.exists()

@@ -79,7 +79,13 @@ def _run(
     with log.open("ab") as output:
         child = process.start(
             argv,
-            env={"GLOG_minloglevel": "2", "PYTHONUNBUFFERED": "1", **(env or {})},
+            # Temporary files beside the request: what a killed child leaves goes with the build directory too.
+            env={
+                "GLOG_minloglevel": "2",
+                "PYTHONUNBUFFERED": "1",
+                "TMPDIR": str(request.parent),
+                **(env or {}),
+            },
             stdout=output,
             stderr=output,
             pass_fds=[write_end],
