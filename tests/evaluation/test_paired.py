@@ -146,11 +146,6 @@ def test_a_confidence_that_is_none_is_refused(confidence: float) -> None:
         paired.compare(lines(9, 9), lines(9, 9), RECALL, confidence)
 
 
-def test_a_difference_as_json() -> None:
-    entry = difference(drop=0.2, lower=-0.2, upper=0.6).to_json()
-    assert (entry["drop"], entry["lower"], entry["upper"], entry["samples"]) == (0.2, -0.2, 0.6, 30)
-
-
 @pytest.mark.parametrize(
     ("confidence", "freedom", "expected"),
     [

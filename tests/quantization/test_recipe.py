@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from toolkit.quantization.recipe import Recipe
@@ -37,6 +39,6 @@ def test_the_order_of_excluded_layers_makes_no_other_recipe() -> None:
     "wrong",
     [lambda: Recipe("hist"), lambda: Recipe(weights="channel_wise_abs_max"), lambda: Recipe(rest="int4")],
 )
-def test_a_recipe_of_unknown_parts_is_refused(wrong: object) -> None:
+def test_a_recipe_of_unknown_parts_is_refused(wrong: Callable[[], Recipe]) -> None:
     with pytest.raises(ValueError, match="is none of"):
-        wrong()  # type: ignore[operator]
+        wrong()

@@ -107,3 +107,17 @@ def test_without_time_nothing_is_measured_and_nothing_proposed(planted: Callable
     found = planted(lambda recipe: 0, seconds=0.0)
     assert search.finalists(found) == []
     assert "budget" in found["races"][0]["stopped"]
+
+
+def test_a_model_whose_fp32_does_not_run_in_onednn_is_a_search_without_proposals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(self: Search) -> Any:
+        raise ModelError("the FP32 model in oneDNN crashed: planted")
+
+    monkeypatch.setattr(Search, "run", run)
+    context: Any = SimpleNamespace(spec=spec.load(ROOT / "pipelines", "ocr"), budget=None)
+    data: Any = SimpleNamespace(dataset=SimpleNamespace(search=range(SAMPLES)))
+    found = search._search(context, data, "det", 60, None)
+    assert search.finalists(found) == []
+    assert found["problem"] == "the FP32 model in oneDNN crashed: planted"

@@ -7,11 +7,11 @@ itself may crash, or load them in silence.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from toolkit.engines import weights
 from toolkit.engines.files import ModelFiles
 from toolkit.engines.signature import Signature, Tensor
 from toolkit.errors import ModelError
@@ -113,75 +113,21 @@ def check_weights(program: Any, files: ModelFiles) -> None:
     """
     wanted = _parameters(program)
     with files.params.open("rb") as file:
-        for name, shape in wanted:
-            found = _next_shape(file, name, files)
-            if found != shape:
+        for name, found in weights.shapes(file, files.params, list(wanted)):
+            if found != wanted[name]:
                 raise _misfit(
-                    files, f"{name} is {list(shape)} in the program and {list(found)} in the weights"
+                    files, f"{name} is {list(wanted[name])} in the program and {list(found)} in the weights"
                 )
         if file.read(1):
             raise _misfit(files, f"the weights hold more than the {len(wanted)} parameters of the program")
 
 
-def _parameters(program: Any) -> list[tuple[str, tuple[int, ...]]]:
-    variables = [
-        variable
+def _parameters(program: Any) -> dict[str, tuple[int, ...]]:
+    return {
+        variable.name: tuple(variable.shape)
         for variable in program.list_vars()
         if variable.persistable and variable.name not in ("feed", "fetch")
-    ]
-    return [(item.name, tuple(item.shape)) for item in sorted(variables, key=lambda item: item.name)]
-
-
-def _next_shape(file: IO[bytes], name: str, files: ModelFiles) -> tuple[int, ...]:
-    """Read one tensor of the format that Paddle's SerializeToStream writes (lod_tensor.cc), and skip its data."""
-    from paddle.base.proto import framework_pb2
-
-    try:
-        (levels,) = struct.unpack("<4xQ", _exactly(file, 12))
-        for _ in range(levels):
-            (size,) = struct.unpack("<Q", _exactly(file, 8))
-            _exactly(file, size)
-        (size,) = struct.unpack("<4xi", _exactly(file, 8))
-        header = framework_pb2.VarType.TensorDesc.FromString(_exactly(file, size))
-        shape = tuple(header.dims)
-        _skip(file, _elements(shape) * _item_bytes(header.data_type))
-    except Exception as error:
-        raise ModelError(
-            f"the weights file is damaged or truncated, at the parameter {name}",
-            where=str(files.params),
-            remedy="copy or export the model again",
-        ) from error
-    return shape
-
-
-def _exactly(file: IO[bytes], size: int) -> bytes:
-    data = file.read(size) if 0 <= size < 1 << 30 else b""
-    if len(data) != size:
-        raise EOFError("the file ends early")
-    return data
-
-
-def _skip(file: IO[bytes], size: int) -> None:
-    file.seek(size - 1, 1)
-    _exactly(file, 1)
-
-
-def _elements(shape: tuple[int, ...]) -> int:
-    count = 1
-    for side in shape:
-        count *= side
-    return count
-
-
-def _item_bytes(data_type: int) -> int:
-    from paddle.base.proto import framework_pb2
-
-    kind = framework_pb2.VarType
-    sizes = {
-        kind.BOOL: 1, kind.INT8: 1, kind.UINT8: 1, kind.INT16: 2, kind.FP16: 2, kind.BF16: 2,
-        kind.INT32: 4, kind.FP32: 4, kind.INT64: 8, kind.FP64: 8,
-    }  # fmt: skip
-    return sizes[data_type]
+    }
 
 
 def _misfit(files: ModelFiles, what: str) -> ModelError:

@@ -6,8 +6,10 @@ detail, version, a `TensorDesc` message with its size, and the data.
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,15 +35,26 @@ def read(path: Path, names: Sequence[str]) -> Weights:
     weights: Weights = {}
     with path.open("rb") as file:
         for name in sorted(names):
-            try:
-                weights[name] = _read_tensor(file)
-            except Exception as error:
-                raise ModelError(
-                    f"the weights file is damaged or truncated, at the parameter {name}",
-                    where=str(path),
-                    remedy="copy or export the model again",
-                ) from error
+            with _damage(path, name):
+                dtype, shape = _header(file)
+                data = _exactly(file, math.prod(shape) * dtype.itemsize)
+                weights[name] = np.frombuffer(data, dtype).reshape(shape).copy()
     return weights
+
+
+def shapes(file: IO[bytes], path: Path, names: Sequence[str]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name and shape of each tensor in `file`, opened from `path`, in sorted order; their data is passed over.
+
+    Raises:
+        ModelError: the file is truncated or damaged; names the parameter.
+    """
+    for name in sorted(names):
+        with _damage(path, name):
+            dtype, shape = _header(file)
+            # To the last byte, which must be there.
+            file.seek(math.prod(shape) * dtype.itemsize - 1, 1)
+            _exactly(file, 1)
+        yield name, shape
 
 
 def write(path: Path, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -66,7 +79,19 @@ def element_type(data_type: int) -> np.dtype[Any]:
     return np.dtype(_NUMPY_NAMES[framework_pb2.VarType.Type.Name(data_type)])
 
 
-def _read_tensor(file: IO[bytes]) -> np.ndarray[Any, Any]:
+@contextmanager
+def _damage(path: Path, name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise ModelError(
+            f"the weights file is damaged or truncated, at the parameter {name}",
+            where=str(path),
+            remedy="copy or export the model again",
+        ) from error
+
+
+def _header(file: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...]]:
     from paddle.base.proto import framework_pb2
 
     (levels,) = struct.unpack("<4xQ", _exactly(file, 12))
@@ -75,9 +100,7 @@ def _read_tensor(file: IO[bytes]) -> np.ndarray[Any, Any]:
         _exactly(file, size)
     (size,) = struct.unpack("<4xi", _exactly(file, 8))
     header = framework_pb2.VarType.TensorDesc.FromString(_exactly(file, size))
-    dtype, shape = element_type(header.data_type), tuple(header.dims)
-    count = int(np.prod(shape, dtype=np.int64))
-    return np.frombuffer(_exactly(file, count * dtype.itemsize), dtype).reshape(shape).copy()
+    return element_type(header.data_type), tuple(header.dims)
 
 
 def _write_tensor(file: IO[bytes], array: np.ndarray[Any, Any]) -> None:

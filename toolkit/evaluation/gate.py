@@ -88,10 +88,6 @@ class Verdict:
     reason: str
     problem: Optional[str] = None
 
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return asdict(self)
-
 
 def judge(reference: Sequence[Any], candidate: Candidate, metric: Metric, policy: Policy) -> Verdict:
     """Compare a candidate with native FP32 on the same samples.
@@ -221,10 +217,6 @@ class Option:
         """Share of its latency that says nothing."""
         return noise(self.spread)
 
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return {**asdict(self), "verdict": self.verdict.to_json()}
-
 
 def noise(spread: Optional[float]) -> float:
     """Share of a latency within which another one is the same, of one that was seen to vary by `spread`."""
@@ -242,13 +234,6 @@ class Choice:
 
     chosen: Optional[Option]
     fastest: Optional[Option]
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object: two labels, null for native FP32."""
-        return {
-            "chosen": self.chosen and self.chosen.verdict.label,
-            "fastest": self.fastest and self.fastest.verdict.label,
-        }
 
 
 def choose(options: Sequence[Option], policy: Policy) -> Choice:

@@ -26,7 +26,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Optional
 
 import numpy as np
@@ -80,10 +80,6 @@ class Difference:
         if margin * math.sqrt(_WORTHWHILE) <= reach:
             return None
         return max(self.samples + 1, math.ceil(self.samples * (reach / margin) ** 2))
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return asdict(self)
 
 
 def compare(

@@ -100,7 +100,6 @@ def run(context: Context) -> Outcome:
         "evaluate",
         context.spec.name,
         {
-            "gate": context.spec.gate.model_dump(mode="json"),
             "precision": context.precision,
             "candidates": {name: list(context.candidates_of(name)) for name in natives},
             "searches": {name: item.key for name, item in searched.items()},
@@ -108,7 +107,17 @@ def run(context: Context) -> Outcome:
             "natives": {name: item.source.key for name, item in natives.items()},
             "data": data.digest,
             "pipeline": context.pipeline_code(),
-            "spec": context.spec.model_dump(mode="json", exclude={"models": {"__all__": {"source"}}}),
+            # The service's limits change nothing of what is judged; what a predictor is given does.
+            "predictors": [context.spec.serving.threads, context.spec.serving.cache_capacity],
+            "spec": context.spec.model_dump(
+                mode="json",
+                exclude={
+                    "models": {"__all__": {"source"}},
+                    "serving": True,
+                    "data": True,
+                    "description": True,
+                },
+            ),
             **machine(),
         },
         _CODE,

@@ -89,7 +89,7 @@ def _measure(
 
 
 def prove(context: Context, variant: Variant, level: Optional[str] = None) -> Artifact:
-    """The kernel proof of one variant, from a real input where calibration kept one; its problem, if it does not run.
+    """The kernel proof of one variant, with the probe shapes of the spec; its problem, if it does not run.
 
     Nothing for the reference, which does not use oneDNN.
     """

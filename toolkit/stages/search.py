@@ -61,7 +61,8 @@ def run(context: Context, data: DatasetRef, name: str, seconds: float) -> Artifa
     """The proposals for the model `name`, best first, and the record of how they were found.
 
     Args:
-        seconds: what the search may take; it is part of the key, since another budget may find something else.
+        seconds: what the search may take. The budget of which it is a share is part of the key, since another may
+            find something else.
     """
     model = context.spec.models[name]
     try:
@@ -86,10 +87,17 @@ def run(context: Context, data: DatasetRef, name: str, seconds: float) -> Artifa
             **machine(),
         },
         _CODE,
-        lambda target, progress: (
-            _nothing(context, data, problem) if problem else Search(context, data, name, seconds).run()
-        ),
+        lambda target, progress: _search(context, data, name, seconds, problem),
     )
+
+
+def _search(
+    context: Context, data: DatasetRef, name: str, seconds: float, problem: Optional[str]
+) -> dict[str, Any]:
+    try:
+        return _nothing(context, data, problem) if problem else Search(context, data, name, seconds).run()
+    except ModelError as error:
+        return _nothing(context, data, error.message)
 
 
 def _nothing(context: Context, data: DatasetRef, problem: str) -> dict[str, Any]:
@@ -198,7 +206,7 @@ class Search:
         """The best of `recipes`; the first one where time ran out before any was measured."""
         rules = Rules(_ROUNDS, keep=2, minimum=_FIRST_SAMPLES, seconds=max(0.0, self.ends - time.monotonic()))
         found: Race[Recipe] = racing.race(recipes, self.samples, self._measure, self._score, rules)
-        self.races.append(_named(found))
+        self.races.append(found.to_json())
         for recipe, counts in found.counts.items():
             self._enter(recipe, counts)
         for recipe, reason in found.crashed.items():
@@ -241,7 +249,7 @@ class Search:
         counts: dict[int, Counts] = {}
         for part, outcome in zip(parts, self.pool.map(lambda item: self._counts(plain, item), parts)):
             if isinstance(outcome, Crashed):
-                raise ModelError(f"the FP32 model does not run: {outcome.reason}", where=self.name)
+                raise ModelError(f"the FP32 model in oneDNN {outcome.reason}", where=self.name)
             counts.update(zip(part, outcome))
         return [counts[index] for index in range(self.samples)]
 
@@ -349,12 +357,3 @@ def _diverse(recipes: Sequence[Recipe]) -> list[Recipe]:
     first = {(item.kinds, item.exclude): item for item in reversed(recipes)}
     leaders = [item for item in recipes if first[item.kinds, item.exclude] is item]
     return [*leaders, *(item for item in recipes if item not in leaders)]
-
-
-def _named(race: Race[Recipe]) -> Mapping[str, Any]:
-    """A race with recipes by their labels."""
-    return {
-        "ranking": [str(item) for item in race.ranking],
-        "rounds": [[asdict(standing) for standing in standings] for standings in race.rounds],
-        "stopped": race.stopped,
-    }
