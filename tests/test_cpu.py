@@ -137,3 +137,8 @@ def test_the_processor_is_named_as_the_kernel_names_it(tmp_path: Path) -> None:
     file.write_text("processor\t: 0\nmodel name\t: Some CPU: v2 @ 3 GHz\nflags\t: avx\n")
     assert cpu.model(file) == "Some CPU: v2 @ 3 GHz"
     assert cpu.model(tmp_path / "none") == ""
+
+
+@pytest.mark.parametrize(("flags", "expected"), [(HASWELL, False), (ALDER_LAKE, False), (SKYLAKE, True)])
+def test_a_processor_without_avx512_is_known_as_such(tmp_path: Path, flags: str, expected: bool) -> None:
+    assert cpu.has_avx512(cpuinfo(tmp_path, flags)) is expected

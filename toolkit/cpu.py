@@ -91,6 +91,11 @@ def environment_at(name: str) -> dict[str, str]:
     return dict.fromkeys(LEVEL_VARIABLES, name)
 
 
+def has_avx512(cpuinfo: Path = CPUINFO) -> bool:
+    """Whether the processor itself has the AVX-512 of servers, whatever oneDNN is told to use."""
+    return features(cpuinfo) >= _CORE
+
+
 def supports_bf16(at: Optional[str] = None) -> bool:
     """Whether bf16 has instructions of its own at the level `at`; None: at that of this process.
 

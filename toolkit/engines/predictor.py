@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from toolkit import cpu
 from toolkit.engines.files import ModelFiles
 from toolkit.engines.options import PredictorOptions
 from toolkit.errors import ModelError
@@ -72,6 +73,10 @@ def config_of(files: ModelFiles, options: PredictorOptions) -> Any:
     config.set_cpu_math_library_num_threads(options.threads)
     config.switch_ir_optim(True)
     config.enable_memory_optim()
+    if not cpu.has_avx512():
+        # PaddlePaddle 2.6.2 was compiled with AVX-512 in this pass and does not ask the processor: SIGILL while
+        # loading any model, Paddle#64852. What the pass makes, self_dp_attention, needs AVX-512 too.
+        config.delete_pass("self_attention_fuse_pass")
     if options.backend == "onednn":
         config.enable_mkldnn()
         config.set_mkldnn_cache_capacity(options.cache_capacity)
