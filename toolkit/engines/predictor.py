@@ -73,10 +73,7 @@ def config_of(files: ModelFiles, options: PredictorOptions) -> Any:
     config.set_cpu_math_library_num_threads(options.threads)
     config.switch_ir_optim(True)
     config.enable_memory_optim()
-    if not cpu.has_avx512():
-        # PaddlePaddle 2.6.2 was compiled with AVX-512 in this pass and does not ask the processor: SIGILL while
-        # loading any model, Paddle#64852. What the pass makes, self_dp_attention, needs AVX-512 too.
-        config.delete_pass("self_attention_fuse_pass")
+    safe(config)
     if options.backend == "onednn":
         config.enable_mkldnn()
         config.set_mkldnn_cache_capacity(options.cache_capacity)
@@ -90,6 +87,15 @@ def config_of(files: ModelFiles, options: PredictorOptions) -> Any:
         if options.rest == "bf16":
             # In this order: Paddle 2.6.2 drops the passes for bf16 when those for INT8 come after them.
             config.enable_mkldnn_bfloat16()
+    return config
+
+
+def safe(config: Any) -> Any:
+    """`config`, without what crashes on this processor."""
+    if not cpu.has_avx512():
+        # PaddlePaddle 2.6.2 was compiled with AVX-512 in this pass and does not ask the processor: SIGILL while
+        # loading any model, Paddle#64852. What the pass makes, self_dp_attention, needs AVX-512 too.
+        config.delete_pass("self_attention_fuse_pass")
     return config
 
 

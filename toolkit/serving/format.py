@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from toolkit import cpu
 from toolkit.child import Progress
-from toolkit.engines import export, model, signature
+from toolkit.engines import export, model, predictor, signature
 from toolkit.engines.options import PredictorOptions
 from toolkit.engines.signature import Signature, Tensor
 from toolkit.errors import ModelError
@@ -95,13 +94,15 @@ def _verify(source: Path, server: Path, known: Signature, shapes: Mapping[str, S
     Both in oneDNN without INT8 kernels, as LocalPredictor runs by default: here the files are compared, not how they
     are served.
     """
-    from paddle_serving_app.local_predict import LocalPredictor
+    from paddle_serving_app import local_predict
 
     feed = export.probe_feed(known, shapes)
     before = model.load(source, PredictorOptions(backend="onednn"))(feed)
-    loaded = LocalPredictor()
-    # Optimizing crashes Paddle 2.6.2 on processors without AVX-512, see toolkit/engines/predictor.py.
-    loaded.load_model_config(str(server), ir_optim=cpu.has_avx512())
+    # As it is, LocalPredictor crashes on processors without AVX-512. This process ends after the conversion.
+    create = local_predict.paddle_infer.create_predictor
+    local_predict.paddle_infer.create_predictor = lambda config: create(predictor.safe(config))
+    loaded = local_predict.LocalPredictor()
+    loaded.load_model_config(str(server), ir_optim=True)
     after = loaded.predict(feed=dict(feed), fetch=[tensor.name for tensor in known.outputs], batch=True)
     difference = max(float(np.abs(before[name] - after[name]).max()) for name in before)
     if not difference <= 1e-3:
