@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 import grpc
@@ -18,7 +20,7 @@ class Fault(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
-    headers: ClassVar[dict[str, str]] = {}
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)
@@ -31,6 +33,14 @@ class BadRequest(Fault):
 
     status = 400
     code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class Unauthenticated(Fault):
+    """The request has no API key, or not one of ours."""
+
+    status = 401
+    code = grpc.StatusCode.UNAUTHENTICATED
+    headers: Mapping[str, str] = MappingProxyType({"WWW-Authenticate": "Bearer"})
 
 
 class UnknownModel(Fault):
@@ -61,12 +71,26 @@ class WrongContentType(Fault):
     code = grpc.StatusCode.INVALID_ARGUMENT
 
 
+class Unprocessable(Fault):
+    """The request is as it should be, but its content cannot be worked on: not an image, or too much in it."""
+
+    status = 422
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+
 class Overloaded(Fault):
-    """As many requests as allowed are under way."""
+    """As many requests as allowed are under way.
+
+    Args:
+        retry_after: seconds after which it is worth to come again.
+    """
 
     status = 429
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+
+    def __init__(self, message: str, remedy: str, retry_after: int = 1) -> None:
+        super().__init__(message, remedy)
+        self.headers = {"Retry-After": str(retry_after)}
 
 
 class Disconnected(Fault):
@@ -74,6 +98,10 @@ class Disconnected(Fault):
 
     status = 499
     code = grpc.StatusCode.CANCELLED
+
+
+class Poison(Fault):
+    """The request ended two replicas."""
 
 
 class ReplicaFault(Fault):
@@ -85,7 +113,7 @@ class NotReady(Fault):
 
     status = 503
     code = grpc.StatusCode.UNAVAILABLE
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+    headers: Mapping[str, str] = MappingProxyType({"Retry-After": "1"})
 
 
 class DeadlineExceeded(Fault):
