@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RANKS = {
     "errors": 0,
     "process": 1,
+    "logs": 1,
+    "oip": 2,
     "ports": 1,
     "cgroup": 1,
     "templates": 1,

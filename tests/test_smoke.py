@@ -24,7 +24,7 @@ def replica(tmp_path: Path) -> Iterator[FakeReplica]:
 
 @pytest.fixture
 def door(replica: FakeReplica) -> Iterator[Door]:
-    with Door(options(replica.target)) as running:
+    with Door(replica.target) as running:
         yield running
 
 
@@ -124,7 +124,7 @@ def test_a_service_that_takes_anything_for_an_image_is_reported(
 
 
 def test_a_service_that_is_not_there_is_a_readable_failure_too(tmp_path: Path, image: Path) -> None:
-    with Door(options(f"unix:{tmp_path}/nobody.sock")) as door:
+    with Door(f"unix:{tmp_path}/nobody.sock") as door:
         assert "sign over gRPC: expected a prediction, got Unavailable" in failure(
             door, Golden("sign", image, EXPECTED)
         )

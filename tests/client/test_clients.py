@@ -103,7 +103,7 @@ def test_the_clients_own_timeout_holds_where_the_call_names_none(
 
 
 def test_a_full_service_is_unavailable_with_status_429(kind: str, replica: FakeReplica) -> None:
-    with Door(options(replica.target, max_in_flight=0)) as door, connect(kind, door) as client:
+    with Door(replica.target, settings=options(queue=0), depth=0) as door, connect(kind, door) as client:
         with pytest.raises(Unavailable) as caught:
             client.predict("ocr", png())
         assert caught.value.status == 429
@@ -111,7 +111,7 @@ def test_a_full_service_is_unavailable_with_status_429(kind: str, replica: FakeR
 
 def test_ready_is_what_the_service_says(kind: str, replica: FakeReplica) -> None:
     ready = threading.Event()
-    with Door(options(replica.target), ready.is_set) as door, connect(kind, door) as client:
+    with Door(replica.target, is_ready=ready.is_set) as door, connect(kind, door) as client:
         assert not client.ready()
         with pytest.raises(Unavailable) as caught:
             client.predict("ocr", png())
@@ -150,11 +150,11 @@ def test_a_proxy_of_the_environment_is_not_heeded(
 
 
 def test_an_http_connection_is_kept_and_replaced_when_the_server_has_closed_it(replica: FakeReplica) -> None:
-    with Door(options(replica.target)) as door:
+    with Door(replica.target) as door:
         client = HttpClient(door.url)
         client.predict("ocr", png())
         ports = {"http_port": door.http_port, "grpc_port": door.grpc_port}
-    with Door(options(replica.target, **ports)), client:
+    with Door(replica.target, settings=options(**ports)), client:
         assert client.predict("ocr", png()).width == 64
 
 

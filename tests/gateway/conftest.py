@@ -16,7 +16,9 @@ def shared_replica(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeRep
 
 @pytest.fixture(scope="session")
 def shared_door(shared_replica: FakeReplica) -> Iterator[Door]:
-    with Door(options(shared_replica.target, max_body_bytes=100_000, deadline=5.0)) as running:
+    with Door(
+        shared_replica.target, settings=options(max_body_bytes=100_000, deadline=5.0), depth=16
+    ) as running:
         yield running
 
 

@@ -10,12 +10,41 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Callable
 
+from toolkit.gateway.catalog import Catalog, ModelInfo, TensorInfo
+from toolkit.gateway.endpoint import Endpoint
 from toolkit.gateway.options import GatewayOptions
+from toolkit.gateway.pool import Pool
 from toolkit.gateway.server import Gateway
 
+CATALOG = Catalog(
+    (
+        ModelInfo(
+            "ocr",
+            "pipeline",
+            (TensorInfo("image", "BYTES", (1,)),),
+            (
+                TensorInfo("text", "BYTES", (-1,), "lines.text"),
+                TensorInfo("score", "FP32", (-1,), "lines.score"),
+                TensorInfo("box", "FP32", (-1, 4, 2), "lines.box"),
+                TensorInfo("width", "INT64", (1,), "width"),
+                TensorInfo("height", "INT64", (1,), "height"),
+            ),
+        ),
+        ModelInfo(
+            "ocr.det",
+            "model",
+            (TensorInfo("image", "FP32", (-1, 3, -1, -1)),),
+            (TensorInfo("probability", "FP32", (-1, 1, -1, -1)),),
+            "int8",
+            "0123456789abcdef",
+            "pass",
+        ),
+    )
+)
 
-def options(replica: str, **changes: Any) -> GatewayOptions:
-    settings = {"model": "ocr", "host": "127.0.0.1", "http_port": 0, "grpc_port": 0, "replica": replica}
+
+def options(**changes: Any) -> GatewayOptions:
+    settings = {"host": "127.0.0.1", "http_port": 0, "grpc_port": 0}
     return GatewayOptions(**{**settings, **changes})
 
 
@@ -31,18 +60,42 @@ class Answer:
 
 
 class Door:
-    """A running front door. Leaving the `with` block stops it."""
+    """A running front door of replicas at gRPC targets. Leaving the `with` block stops it.
 
-    def __init__(self, settings: GatewayOptions, is_ready: Callable[[], bool] = lambda: True) -> None:
+    Args:
+        depth: requests that each replica is given at a time.
+    """
+
+    def __init__(
+        self,
+        *replicas: str,
+        settings: GatewayOptions | None = None,
+        is_ready: Callable[[], bool] = lambda: True,
+        depth: int = 4,
+    ) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._gateway = Gateway(settings, is_ready)
+        self.pool = Pool(depth)
+        self.endpoints: list[Endpoint] = []
+        self._replicas = replicas
+        self._gateway = Gateway(settings or options(), CATALOG, self.pool, len(replicas) * depth, is_ready)
         self._stopped = False
+
+    async def _start(self) -> None:
+        await self._gateway.start()
+        self.endpoints = [Endpoint(index, target) for index, target in enumerate(self._replicas)]
+        for endpoint in self.endpoints:
+            self.pool.add(endpoint)
+
+    async def _stop(self, grace: float) -> None:
+        await self._gateway.stop(grace)
+        for endpoint in self.endpoints:
+            await endpoint.close()
 
     def __enter__(self) -> Door:
         self._thread.start()
         try:
-            self._run(self._gateway.start())
+            self._run(self._start())
         except BaseException:
             self._end_loop()
             raise
@@ -57,7 +110,7 @@ class Door:
     def stop(self, grace: float) -> None:
         if not self._stopped:
             self._stopped = True
-            self._run(self._gateway.stop(grace))
+            self._run(self._stop(grace))
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         """One request on a connection of its own; a body that is not bytes is sent as JSON."""
@@ -76,6 +129,14 @@ class Door:
     def connect(self) -> socket.socket:
         """A bare connection to the HTTP port."""
         return socket.create_connection(("127.0.0.1", self.http_port), timeout=20)
+
+    def call(self, work: Callable[[], Any]) -> Any:
+        """The result of `work`, done in the loop of the front door."""
+
+        async def inside() -> Any:
+            return work()
+
+        return asyncio.run_coroutine_threadsafe(inside(), self._loop).result(30)
 
     def _run(self, work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(30)

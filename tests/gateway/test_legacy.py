@@ -93,7 +93,7 @@ def test_failures_of_the_transport_have_real_statuses_and_grpc_codes(
     large = post(door, {"key": ["image"], "value": ["A" * 200_000]})
     replica.plan.delay = 3.0
     late = post(door, QUESTION, headers={"X-Timeout-Ms": "100"})
-    with Door(options(f"unix:{tmp_path}/nobody.sock")) as lonely:
+    with Door(settings=options(deadline=0.2)) as lonely:
         gone = post(lonely, QUESTION)
     assert [(each.status, each.json["code"]) for each in (large, late, gone)] == [
         (413, 8),

@@ -16,8 +16,9 @@ import pytest
 
 from tests.fakes import FakeReplica, png
 from tests.gateway.harness import Answer, Door, options
-from toolkit.client import GrpcClient, Prediction, Unavailable
+from toolkit.client import GrpcClient, Prediction
 from toolkit.errors import ServiceError
+from toolkit.gateway.endpoint import Endpoint
 
 IMAGE = base64.b64encode(png()).decode()
 ROOT = Path(__file__).parents[2]
@@ -42,11 +43,15 @@ def in_background(work: Any, *args: Any) -> tuple[threading.Thread, list[Any]]:
     return thread, results
 
 
-def test_a_replica_killed_in_the_middle_of_a_request_is_503_at_once(tmp_path: Path) -> None:
+def test_a_request_whose_replica_is_killed_is_answered_by_another_one(
+    tmp_path: Path, replica: FakeReplica
+) -> None:
     with (
         replica_process(tmp_path / "r.sock", delay=20) as child,
-        Door(options(f"unix:{tmp_path}/r.sock")) as door,
+        Door(f"unix:{tmp_path}/r.sock", replica.target) as door,
     ):
+        suspects: list[Any] = []
+        door.pool.suspected = suspects.append
         thread, answers = in_background(door.ask, "POST", "/predict/ocr", {"image": IMAGE})
         assert child.stdout is not None
         assert child.stdout.readline() == "arrived\n"
@@ -54,26 +59,54 @@ def test_a_replica_killed_in_the_middle_of_a_request_is_503_at_once(tmp_path: Pa
         child.send_signal(signal.SIGKILL)
         thread.join(10)
         assert time.monotonic() - killed < 2
-        assert answers[0].status == 503
-        assert answers[0].headers["retry-after"] == "1"
-        with GrpcClient(door.target) as client, pytest.raises(Unavailable):
-            client.predict("ocr", png())
+        assert answers[0].status == 200
+        assert suspects == [door.endpoints[0]]
+        assert door.call(lambda: door.pool.size) == 1
 
 
-def test_a_replica_that_comes_back_is_found_within_two_seconds(tmp_path: Path) -> None:
-    replica = FakeReplica(tmp_path / "r.sock")
-    with Door(options(replica.target)) as door:
-        assert door.ask("POST", "/predict/ocr", {"image": IMAGE}).status == 503
-        with replica:
-            end = time.monotonic() + 2
-            while door.ask("POST", "/predict/ocr", {"image": IMAGE}).status != 200:
-                assert time.monotonic() < end
-                time.sleep(0.05)
+def test_a_request_that_takes_two_replicas_down_is_poison_and_not_tried_again(
+    tmp_path: Path, replica: FakeReplica, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        replica_process(tmp_path / "a.sock", delay=20) as first,
+        replica_process(tmp_path / "b.sock", delay=20) as second,
+        Door(f"unix:{tmp_path}/a.sock", f"unix:{tmp_path}/b.sock") as door,
+    ):
+        thread, answers = in_background(door.ask, "POST", "/predict/ocr", {"image": IMAGE})
+        for child in (first, second):
+            assert child.stdout is not None
+            assert child.stdout.readline() == "arrived\n"
+            child.kill()
+        thread.join(10)
+        poison = answers[0]
+        assert (poison.status, poison.json["error"]["code"]) == (500, 500)
+        assert "SHA-256" in poison.json["error"]["message"]
+        assert any("took two replicas down" in item.getMessage() for item in caplog.records)
+        door.call(lambda: door.pool.add(Endpoint(2, replica.target)))
+        assert door.ask("POST", "/predict/ocr", {"image": IMAGE}).status == 500
+        assert replica.plan.seen == []
+        other = base64.b64encode(png(65, 32)).decode()
+        assert door.ask("POST", "/predict/ocr", {"image": other}).status == 200
+
+
+def test_a_request_without_a_replica_waits_for_one_to_come_back(replica: FakeReplica) -> None:
+    with Door() as door:
+        thread, answers = in_background(door.ask, "POST", "/predict/ocr", {"image": IMAGE})
+        time.sleep(0.2)
+        door.call(lambda: door.pool.add(Endpoint(0, replica.target)))
+        thread.join(10)
+        assert answers[0].status == 200
+
+
+def test_where_no_replica_comes_back_it_is_503_at_the_deadline() -> None:
+    with Door() as door:
+        answer = door.ask("POST", "/predict/ocr", {"image": IMAGE}, {"X-Timeout-Ms": "200"})
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
 
 
 def test_a_graceful_stop_takes_nothing_new_and_finishes_what_is_under_way(replica: FakeReplica) -> None:
     replica.plan.delay = 1.0
-    with Door(options(replica.target)) as door, GrpcClient(door.target) as client:
+    with Door(replica.target) as door, GrpcClient(door.target) as client:
         http_thread, http_answers = in_background(door.ask, "POST", "/predict/ocr", {"image": IMAGE})
         grpc_thread, grpc_answers = in_background(client.predict, "ocr", png())
         while len(replica.plan.seen) < 2:
@@ -94,16 +127,14 @@ def test_a_graceful_stop_takes_nothing_new_and_finishes_what_is_under_way(replic
 
 def test_a_stop_drops_what_is_not_finished_within_the_grace(replica: FakeReplica) -> None:
     replica.plan.delay = 20.0
-    with Door(options(replica.target)) as door:
-        with door.connect() as connection:
-            body = f'{{"image": "{IMAGE}"}}'
-            head = "POST /predict/ocr HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
-            assert replica.plan.arrived.wait(5)
-            started = time.monotonic()
-            door.stop(grace=0.5)
-            assert time.monotonic() - started < 3
-        assert replica.plan.cancelled.wait(2)
+    with Door(replica.target) as door, door.connect() as connection:
+        body = f'{{"image": "{IMAGE}"}}'
+        head = "POST /predict/ocr HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        assert replica.plan.arrived.wait(5)
+        started = time.monotonic()
+        door.stop(grace=0.5)
+        assert time.monotonic() - started < 3
 
 
 @pytest.mark.parametrize(("taken", "protocol"), [("http_port", "HTTP"), ("grpc_port", "gRPC")])
@@ -116,7 +147,7 @@ def test_a_taken_port_is_named_with_the_remedy_and_the_other_one_is_let_go(taken
         other.close()
         port = holder.getsockname()[1]
         ports = {"http_port": free, "grpc_port": free, taken: port}
-        with pytest.raises(ServiceError) as caught, Door(options("unix:/nobody", **ports)):
+        with pytest.raises(ServiceError) as caught, Door("unix:/nobody", settings=options(**ports)):
             pass
         assert f"port {port}, for {protocol}, is taken" in caught.value.message
         assert caught.value.where == f"127.0.0.1:{port}"
@@ -127,8 +158,8 @@ def test_a_taken_port_is_named_with_the_remedy_and_the_other_one_is_let_go(taken
 
 @pytest.mark.parametrize("shared", ["http_port", "grpc_port"])
 def test_two_front_doors_do_not_share_a_port(replica: FakeReplica, shared: str) -> None:
-    with Door(options(replica.target)) as door:
-        second = Door(options(replica.target, **{shared: getattr(door, shared)}))
+    with Door(replica.target) as door:
+        second = Door(replica.target, settings=options(**{shared: getattr(door, shared)}))
         with pytest.raises(ServiceError, match="is taken"), second:
             pass
         assert door.ask("POST", "/predict/ocr", {"image": IMAGE}).status == 200
@@ -137,27 +168,28 @@ def test_two_front_doors_do_not_share_a_port(replica: FakeReplica, shared: str) 
 def test_an_address_of_another_machine_is_an_error_with_a_remedy() -> None:
     with (
         pytest.raises(ServiceError, match="cannot be bound"),
-        Door(options("unix:/nobody", host="192.0.2.1")),
+        Door("unix:/nobody", settings=options(host="192.0.2.1")),
     ):
         pass
 
 
 def test_a_port_is_free_again_as_soon_as_the_door_is_closed(replica: FakeReplica) -> None:
-    with Door(options(replica.target)) as door:
+    with Door(replica.target) as door:
         door.ask("POST", "/predict/ocr", {"image": IMAGE})
         ports = {"http_port": door.http_port, "grpc_port": door.grpc_port}
-    with Door(options(replica.target, **ports)) as door:
+    with Door(replica.target, settings=options(**ports)) as door:
         assert door.ask("POST", "/predict/ocr", {"image": IMAGE}).status == 200
 
 
-def test_the_front_door_leaves_the_signals_of_its_process_alone(tmp_path: Path) -> None:
-    program = f"""
+def test_the_front_door_leaves_the_signals_of_its_process_alone() -> None:
+    program = """
 import asyncio, signal
-from tests.gateway.harness import options
+from tests.gateway.harness import CATALOG, options
+from toolkit.gateway.pool import Pool
 from toolkit.gateway.server import Gateway
 async def main():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    gateway = Gateway(options("unix:{tmp_path}/nobody"), lambda: True)
+    gateway = Gateway(options(), CATALOG, Pool(1), 1, lambda: True)
     await gateway.start()
     assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     await gateway.stop(0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,35 @@ PREDICTOR = PredictorOptions("int8", "onednn", op_set=("conv2d",))
 RELEASE: dict[str, Any] = {
     "name": "ocr",
     "request": "ops:decode",
+    "request_options": {"max_pixels": 1000},
     "response": "ops:answer",
+    "outputs": [{"name": "box", "path": "lines.box", "datatype": "FP32", "shape": [-1, 4, 2]}],
     "steps": [
         {
             "name": "det",
             "model": "det",
             "precision": "int8",
+            "digest": "0123",
+            "verdict": "pass",
             "step": "ops:Detector",
             "options": {"limit": 960},
             "predictor": PREDICTOR.to_json(),
         }
     ],
     "limits": {
-        "max_in_flight": 32,
+        "threads": 1,
+        "replicas": None,
+        "workers": 2,
+        "queue": 32,
         "max_body_bytes": 1024,
+        "max_connections": 100,
+        "header_seconds": 10,
         "deadline_seconds": 30,
         "start_seconds": 120.0,
         "grace_seconds": 10,
+        "golden_interval_seconds": 10,
+        "golden_deadline_seconds": 10,
+        "memory_limit_megabytes": None,
     },
 }
 
@@ -63,7 +76,7 @@ def test_a_folder_without_a_release_is_refused(tmp_path: Path) -> None:
     [
         ({"steps": None}, "steps"),
         ({"surplus": 1}, "surplus"),
-        ({"limits": {**RELEASE["limits"], "max_in_flight": "many"}}, "limits.max_in_flight"),
+        ({"limits": {**RELEASE["limits"], "queue": "many"}}, "limits.queue"),
         ({"steps": [{**RELEASE["steps"][0], "precison": "int8"}]}, "steps.0.precison"),
     ],
 )
@@ -81,3 +94,14 @@ def test_golden_answers_come_with_the_path_of_their_image(tmp_path: Path) -> Non
     folder.mkdir()
     (folder / release.GOLDEN_FILE).write_text('[{"image": "00.jpg", "answer": {"lines": []}}]')
     assert release.goldens(tmp_path) == [(folder / "00.jpg", {"lines": []})]
+
+
+def test_the_cheapest_golden_is_the_one_with_the_shortest_answer(tmp_path: Path) -> None:
+    folder = tmp_path / release.GOLDEN_DIR
+    folder.mkdir()
+    answers = [{"lines": ["a", "b"]}, {"lines": ["c"]}, {"lines": ["d", "e", "f"]}]
+    entries = [{"image": f"{index}.jpg", "answer": answer} for index, answer in enumerate(answers)]
+    (folder / release.GOLDEN_FILE).write_text(json.dumps(entries))
+    for index in range(3):
+        (folder / f"{index}.jpg").write_bytes(b"%d" % index)
+    assert release.cheapest_golden(tmp_path) == (b"1", {"lines": ["c"]})

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from toolkit.supervisor import state as states
+from toolkit.supervisor.settings import Settings
 from toolkit.supervisor.state import State
 
 
@@ -20,9 +21,7 @@ def state_of(pid: int, **changes: object) -> State:
         name="ocr",
         release="/r",
         run_dir="/d",
-        host="127.0.0.1",
-        http_port=1,
-        grpc_port=2,
+        settings=Settings("127.0.0.1", 1, 2),
         birth=states.birth_of(pid) or "",
     )
     return replace(made, **changes)
@@ -65,6 +64,6 @@ def test_no_record_and_a_broken_one_mean_that_nothing_runs(tmp_path: Path) -> No
 
 
 def test_clients_on_this_machine_reach_a_service_that_listens_everywhere() -> None:
-    everywhere = state_of(os.getpid(), host="0.0.0.0")
+    everywhere = state_of(os.getpid(), settings=Settings("0.0.0.0", 1, 2))
     assert (everywhere.http_url, everywhere.grpc_target) == ("http://127.0.0.1:1", "127.0.0.1:2")
-    assert state_of(os.getpid(), host="::").http_url == "http://[::1]:1"
+    assert state_of(os.getpid(), settings=Settings("::", 1, 2)).http_url == "http://[::1]:1"

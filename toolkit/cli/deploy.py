@@ -10,16 +10,16 @@ from typing import Any, Optional
 import click
 
 from toolkit import smoke
+from toolkit.cli import reach, show
 from toolkit.cli import result as results
-from toolkit.cli import show
-from toolkit.cli.options import Endpoint, context_of, port_options, stage_options
-from toolkit.client import HttpClient
+from toolkit.cli.options import context_of, service_options, stage_options, take_settings
 from toolkit.serving import release
 from toolkit.smoke import Golden, SmokeReport
 from toolkit.stages import evaluate, render, report
 from toolkit.stages.context import Context
 from toolkit.supervisor import control
 from toolkit.supervisor import state as states
+from toolkit.supervisor.settings import Settings
 from toolkit.supervisor.state import State
 
 PROOF_FILE = "smoke.json"
@@ -30,21 +30,22 @@ Report = dict[str, Any]
 
 @click.command("deploy")
 @stage_options
-@port_options
-def deploy(as_json: bool, host: str, http_port: int, grpc_port: int, **options: Any) -> None:
+@service_options
+def deploy(as_json: bool, **options: Any) -> None:
     """From the trained model to a running, verified service.
 
     Runs only the stages whose input has changed. What runs already keeps running until the new release is built,
     and runs again if the new one does not start or does not answer as it should.
     """
     started = time.monotonic()
+    settings = take_settings(options)
     with results.recorded("deploy", **options) as result:
         context = context_of(as_json=as_json, **options)
         outcome = evaluate.run(context)
         result.update(verdict=results.summary(outcome.result), report=str(report.run(outcome)))
         rendered = render.run(context, outcome)
         with control.exclusive(context.home):
-            current, proof = _serve(context, rendered.path, Endpoint(host, http_port, grpc_port))
+            current, proof = _serve(context, rendered.path, settings)
             results.write(
                 context.home / PROOF_FILE, {"pid": current.pid, "birth": current.birth, "smoke": proof}
             )
@@ -55,30 +56,26 @@ def deploy(as_json: bool, host: str, http_port: int, grpc_port: int, **options: 
         _print(context, outcome.result, current, proof, time.monotonic() - started)
 
 
-def _serve(context: Context, path: Path, endpoint: Endpoint) -> tuple[State, Report]:
+def _serve(context: Context, path: Path, settings: Settings) -> tuple[State, Report]:
     """The service of the release, verified: the one that runs, or a new one in its place."""
 
     def verify(state: State) -> Report:
         with context.console.working("smoke", context.spec.name):
             return ask(state).to_json()
 
-    current = _same(context, path, endpoint)
+    current = _same(context, path, settings)
     if current is not None:
         return current, _report_of(context, current) or verify(current)
     with context.console.working("launch", context.spec.name):
-        return control.switch(
-            context.home, path, endpoint.host, endpoint.http_port, endpoint.grpc_port, verify
-        )
+        return control.switch(context.home, path, settings, verify)
 
 
-def _same(context: Context, path: Path, endpoint: Endpoint) -> Optional[State]:
-    """The running service, if it is this release at this place and ready."""
+def _same(context: Context, path: Path, settings: Settings) -> Optional[State]:
+    """The running service, if it is this release, runs like that, and is ready."""
     current = states.running(context.home)
-    wanted = (str(path), endpoint.host, endpoint.http_port, endpoint.grpc_port)
-    if current is None or wanted != (current.release, current.host, current.http_port, current.grpc_port):
+    if current is None or (current.release, current.settings) != (str(path), settings):
         return None
-    with HttpClient(current.http_url, timeout=2) as client:
-        return current if client.ready() else None
+    return current if reach.ready(current) else None
 
 
 def _report_of(context: Context, state: State) -> Optional[Report]:

@@ -41,6 +41,7 @@ for _command in (
     stages.convert_command,
     stages.render_command,
     service.launch,
+    service.serve,
     service.smoke,
     service.status,
     service.logs,

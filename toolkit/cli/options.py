@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
@@ -15,6 +15,7 @@ from toolkit import spec
 from toolkit.console import Console
 from toolkit.doctor import GRPC_PORT, HOST, HTTP_PORT
 from toolkit.stages.context import Context
+from toolkit.supervisor.settings import Settings
 
 
 class Duration(click.ParamType):
@@ -76,17 +77,25 @@ _PORTS = [
     click.option("--http-port", type=click.IntRange(1, 65535), default=HTTP_PORT, show_default=True),
     click.option("--grpc-port", type=click.IntRange(1, 65535), default=GRPC_PORT, show_default=True),
 ]
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True)
+_SERVICE = [
+    *_PORTS,
+    click.option(
+        "--replicas", type=click.IntRange(1), help="Replica processes; default: the spec's, or by cores."
+    ),
+    click.option(
+        "--api-keys",
+        type=_FILE,
+        help="File of API keys, one a line, that clients must have one of; or put them into TOOLKIT_API_KEYS.",
+    ),
+    click.option("--tls-cert", type=_FILE, help="Certificate chain (PEM): both ports speak TLS then."),
+    click.option("--tls-key", type=_FILE, help="Its private key (PEM)."),
+    click.option(
+        "--tls-client-ca", type=_FILE, help="Clients must have a certificate of this authority (PEM)."
+    ),
+]
 
 Command = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where the service listens."""
-
-    host: str
-    http_port: int
-    grpc_port: int
 
 
 def _apply(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
@@ -106,8 +115,41 @@ def stage_options(command: Command) -> Command:
 
 
 def port_options(command: Command) -> Command:
-    """For commands that start the service."""
+    """For commands that look at the ports of the service."""
     return _apply(_PORTS, command)
+
+
+def service_options(command: Command) -> Command:
+    """For commands that start the service; `settings_of` takes them."""
+    return _apply(_SERVICE, command)
+
+
+def take_settings(options: dict[str, Any]) -> Settings:
+    """How the service is to run; takes what `service_options` gave out of `options`."""
+    return settings_of(**{name: options.pop(name) for name in inspect.signature(settings_of).parameters})
+
+
+def settings_of(
+    host: str,
+    http_port: int,
+    grpc_port: int,
+    replicas: Optional[int],
+    api_keys: Optional[Path],
+    tls_cert: Optional[Path],
+    tls_key: Optional[Path],
+    tls_client_ca: Optional[Path],
+) -> Settings:
+    """How the service is to run.
+
+    Raises:
+        click.UsageError: TLS by halves.
+    """
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key go together")
+    if tls_client_ca is not None and tls_cert is None:
+        raise click.UsageError("--tls-client-ca needs --tls-cert and --tls-key")
+    files = [str(path) if path is not None else None for path in (api_keys, tls_cert, tls_key, tls_client_ca)]
+    return Settings(host, http_port, grpc_port, replicas, *files)
 
 
 def context_of(

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from toolkit.cli import show
+from toolkit.cli import reach, show
 from toolkit.cli.deploy import ask
-from toolkit.cli.options import context_of, home_of, model_options, port_options, stage_options
-from toolkit.client import HttpClient
+from toolkit.cli.options import (
+    context_of,
+    home_of,
+    model_options,
+    service_options,
+    stage_options,
+    take_settings,
+)
 from toolkit.errors import ServiceError, TemplateError
 from toolkit.serving import release
 from toolkit.stages import evaluate, render
@@ -23,17 +28,32 @@ from toolkit.supervisor.state import State
 
 @click.command("launch")
 @stage_options
-@port_options
-def launch(as_json: bool, host: str, http_port: int, grpc_port: int, **options: Any) -> None:
+@service_options
+def launch(as_json: bool, **options: Any) -> None:
     """Start the service in the background and wait until it answers a golden request."""
+    settings = take_settings(options)
     context = context_of(as_json=as_json, **options)
     rendered = render.run(context, evaluate.run(context))
     with control.exclusive(context.home), context.console.working("launch", context.spec.name):
-        state = control.launch(context.home, rendered.path, host, http_port, grpc_port)
+        state = control.launch(context.home, rendered.path, settings)
     if as_json:
-        show.as_json(asdict(state))
+        show.as_json(state.to_json())
     else:
         click.echo(show.endpoints(state))
+
+
+@click.command("serve")
+@stage_options
+@service_options
+def serve(as_json: bool, **options: Any) -> None:
+    """Run the service in the foreground until SIGTERM or Ctrl-C: for systemd and containers.
+
+    Its log goes to standard error; those of the replicas, and that of the requests, to the run directory.
+    """
+    settings = take_settings(options)
+    context = context_of(as_json=as_json, **options)
+    rendered = render.run(context, evaluate.run(context))
+    control.serve(context.home, rendered.path, settings)
 
 
 @click.command("smoke")
@@ -58,9 +78,11 @@ def status(
 ) -> None:
     """Say whether the service runs, where and since when. Exits with 1 unless it is ready."""
     current = states.running(home_of(model, pipelines, build, verbose))
-    ready = current is not None and _ready(current)
+    ready = current is not None and reach.ready(current)
     if as_json:
-        show.as_json({"running": current is not None, "ready": ready, **(asdict(current) if current else {})})
+        show.as_json(
+            {"running": current is not None, "ready": ready, **(current.to_json() if current else {})}
+        )
     elif current is None:
         click.echo(f"{model} is not running; `make deploy MODEL={model}` starts it")
     else:
@@ -80,11 +102,6 @@ def _describe(state: State, ready: bool) -> str:
         f"  models   {steps}\n  HTTP     {state.http_url}/predict/{state.name}\n  gRPC     {state.grpc_target}\n"
         f"  process  {state.pid}, up {minutes} min {seconds} s\n  release  {state.release}\n  logs     {state.run_dir}"
     )
-
-
-def _ready(state: State) -> bool:
-    with HttpClient(state.http_url, timeout=2) as client:
-        return client.ready()
 
 
 @click.command("logs")
@@ -135,7 +152,7 @@ def stop(model: str, pipelines: Path, build: Path, verbose: bool, as_json: bool)
         with control.exclusive(home):
             stopped = control.stop(home)
     if as_json:
-        show.as_json({"stopped": stopped is not None, **(asdict(stopped) if stopped else {})})
+        show.as_json({"stopped": stopped is not None, **(stopped.to_json() if stopped else {})})
     else:
         click.echo(f"{model} has been stopped" if stopped else f"{model} was not running")
 

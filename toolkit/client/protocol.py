@@ -29,8 +29,9 @@ NO_SERVICE = 3002
 BAD_REQUEST = 51
 TOO_LARGE = 52
 INTERNAL = 53
+UNPROCESSABLE = 54
 
-_STATUS = {OK: 200, NO_SERVICE: 404, BAD_REQUEST: 400, TOO_LARGE: 413}
+_STATUS = {OK: 200, NO_SERVICE: 404, BAD_REQUEST: 400, TOO_LARGE: 413, UNPROCESSABLE: 422}
 
 _ONE, _MANY = FieldDescriptorProto.LABEL_OPTIONAL, FieldDescriptorProto.LABEL_REPEATED
 _BOOL, _BYTES, _STRING = (
@@ -82,19 +83,23 @@ _MESSAGES = {
 }
 
 
-def _file() -> FileDescriptorProto:
+def file() -> FileDescriptorProto:
+    """The protocol as a .proto file describes it, with its service."""
     file = FileDescriptorProto(name="pipeline_service.proto", package=PACKAGE, syntax="proto3")
     for message_name, fields in _MESSAGES.items():
         message = file.message_type.add(name=message_name)
         for name, number, kind, label in fields:
             type_name = f".{PACKAGE}.Tensor" if kind == _TENSOR else None
             message.field.add(name=name, number=number, type=kind, label=label, type_name=type_name)
+    file.service.add(name=SERVICE.rpartition(".")[2]).method.add(
+        name=METHOD, input_type=f".{PACKAGE}.Request", output_type=f".{PACKAGE}.Response"
+    )
     return file
 
 
 def _classes() -> dict[str, Any]:
     pool: Any = DescriptorPool()
-    pool.Add(_file())
+    pool.Add(file())
     factory: Any = message_factory.MessageFactory(pool)
     return {name: factory.GetPrototype(pool.FindMessageTypeByName(f"{PACKAGE}.{name}")) for name in _MESSAGES}
 

@@ -1,50 +1,102 @@
-"""One log line for each request: what was asked, what came of it, how long it took, how much was answered."""
+"""What is known of a request while it is under way, and the line of the access log that is left of it."""
 
 from __future__ import annotations
 
+import json
 import logging
 import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from toolkit.gateway.trace import Trace, continued
 
-logger = logging.getLogger(__name__)
+# Its lines are JSON objects; the service sends them to a file of their own.
+LOGGER = "toolkit.access"
 
-# Asked every few seconds by whoever watches the service; worth a line when they fail.
-_PROBES = ("/healthz", "/readyz")
+logger = logging.getLogger(LOGGER)
 
 
-def log(method: str, path: str, status: object, started: float, size: int) -> None:
-    """Write the line.
+@dataclass
+class Record:
+    """One request.
 
-    Args:
-        started: `time.monotonic()` at arrival.
-        size: bytes of the answer's body.
+    Attributes:
+        protocol: `http`, `grpc`, `paddle_http`, `paddle_grpc`, `oip_http` or `oip_grpc`.
+        method: of HTTP, or `gRPC`.
+        path: as asked for, without the query.
+        request_id, trace: see `trace.py`.
+        client: address of the caller.
+        key: name of the API key, if keys are asked for.
+        replica: who answered; None: nobody.
+        attempts: replicas that it was given to.
+        queue_seconds: time that it waited for them.
+        timings: what the replica says of its own time.
+        error: why it got no prediction.
     """
-    logger.info("%s %s %s %.1f ms %d bytes", method, path, status, (time.monotonic() - started) * 1000, size)
+
+    protocol: str
+    method: str
+    path: str
+    request_id: str
+    trace: Trace
+    client: str = ""
+    key: str = ""
+    replica: int | None = None
+    attempts: int = 0
+    queue_seconds: float = 0.0
+    timings: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Since its arrival."""
+        return time.monotonic() - self.began
+
+    def log(self, status: object, size: int) -> None:
+        """Write the line.
+
+        Args:
+            status: of HTTP, or gRPC's code.
+            size: bytes of the answer's body.
+        """
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+            + f".{time.time_ns() // 10**6 % 1000:03d}Z",
+            "protocol": self.protocol,
+            "method": self.method,
+            "path": self.path,
+            "status": status,
+            "ms": round(self.seconds * 1000, 2),
+            "queue_ms": round(self.queue_seconds * 1000, 2),
+            "replica_ms": _milliseconds(self.timings.get("total")),
+            "bytes": size,
+            "replica": self.replica,
+            "attempts": self.attempts,
+            "request_id": self.request_id,
+            "trace_id": self.trace.trace_id,
+            "span_id": self.trace.span_id,
+            "client": self.client,
+            "key": self.key or None,
+            "error": self.error or None,
+        }
+        logger.info("%s", json.dumps({name: value for name, value in line.items() if value is not None}))
 
 
-class AccessLog:
-    """ASGI middleware around the HTTP application."""
+def _milliseconds(seconds: object) -> float | None:
+    return round(seconds * 1000, 2) if isinstance(seconds, (int, float)) else None
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started, status, size = time.monotonic(), 500, 0
+_current: ContextVar[Record | None] = ContextVar("record", default=None)
 
-        async def counted(message: Message) -> None:
-            nonlocal status, size
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            else:
-                size += len(message.get("body", b""))
-            await send(message)
 
-        try:
-            await self._app(scope, receive, counted)
-        finally:
-            if scope["path"] not in _PROBES or status >= 400:
-                log(scope["method"], ascii(scope["path"])[1:-1], status, started, size)
+def begin(record: Record) -> None:
+    """From here on `record` is the request that this task, and those that it starts, work on."""
+    _current.set(record)
+
+
+def current() -> Record:
+    """The request at hand; one that nobody asks for outside of any."""
+    return _current.get() or Record("", "", "", "", continued(None))

@@ -67,3 +67,8 @@ def check_image(text: str | None) -> str:
             "use the standard alphabet, with padding and without line breaks",
         ) from error
     return text
+
+
+def encode(data: bytes) -> str:
+    """Standard base64, as the pipeline takes images."""
+    return base64.b64encode(data).decode("ascii")

@@ -1,43 +1,26 @@
-"""The HTTP side of the front door."""
+"""The HTTP side of the front door: all routes, and how an error is told."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 import toolkit
-from toolkit.client import protocol
-from toolkit.gateway import body, deadline, legacy, schemas
-from toolkit.gateway.access import AccessLog
-from toolkit.gateway.admission import Admission
+from toolkit.gateway import access, body, deadline, legacy, oip_rest, pages, predict, schemas
+from toolkit.gateway.arrival import Arrival
+from toolkit.gateway.desk import Desk
 from toolkit.gateway.disconnect import unless_disconnected
-from toolkit.gateway.faults import BadRequest, Fault, ReplicaFault, TooLarge, UnknownModel, WrongContentType
-from toolkit.gateway.options import GatewayOptions
-from toolkit.gateway.replica import Replica
-
-_ENDPOINTS = {
-    "predict": "POST /predict/{model}",
-    "paddle_serving": "POST /{model}/prediction",
-    "live": "GET /healthz",
-    "ready": "GET /readyz",
-    "openapi": "GET /openapi.json",
-}
-
-_BY_ERR_NO: dict[int, tuple[type[Fault], str]] = {
-    protocol.BAD_REQUEST: (BadRequest, "send the bytes of an image file (JPEG, PNG, ...), base64-encoded"),
-    protocol.TOO_LARGE: (TooLarge, "send an image with fewer pixels"),
-    protocol.NO_SERVICE: (UnknownModel, "GET / lists the models"),
-}
+from toolkit.gateway.faults import Fault, UnknownModel
+from toolkit.gateway.keys import Keys
+from toolkit.gateway.metrics import Metrics
 
 _REMEDIES = {404: "GET / lists the endpoints", 405: "GET / lists the endpoints and their methods"}
 
 
-def create_app(options: GatewayOptions, admission: Admission, replica: Replica) -> FastAPI:
+def create_app(desk: Desk, metrics: Metrics, keys: Keys | None) -> FastAPI:
     """The application; it holds no state of its own."""
-    # The pages of docs_url and redoc_url load their scripts from a CDN.
+    # The pages that FastAPI makes load their scripts from a CDN; ours are in `pages`.
     app = FastAPI(
         title="Paddle Serving deployment toolkit",
         version=toolkit.__version__,
@@ -45,17 +28,24 @@ def create_app(options: GatewayOptions, admission: Admission, replica: Replica) 
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(AccessLog)
-    _handle_errors(app)
-    _add_status_routes(app, options, admission)
-    _add_predict_routes(app, options, admission, replica)
+    app.add_middleware(Arrival, metrics=metrics, keys=keys)
+    _handle_errors(app, metrics)
+    for router in (
+        pages.router(desk),
+        _status_routes(desk, metrics),
+        oip_rest.router(desk),
+        _predict_routes(desk),
+        legacy.router(desk),
+    ):
+        app.include_router(router)
     return app
 
 
-def _handle_errors(app: FastAPI) -> None:
+def _handle_errors(app: FastAPI, metrics: Metrics) -> None:
     @app.exception_handler(Fault)
     async def fault(request: Request, error: Fault) -> Response:
-        return _error(error.status, error.message, error.remedy, error.headers)
+        access.current().error = error.message
+        return _error(error.status, error.message, error.remedy, dict(error.headers))
 
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> Response:
@@ -64,6 +54,7 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
+        access.current().error = f"{type(error).__name__}: {error}"
         return _error(500, "the front door failed", "see the log of the service", {})
 
 
@@ -72,85 +63,52 @@ def _error(status: int, message: str, remedy: str, headers: dict[str, str]) -> R
     return JSONResponse(content, status, headers=headers)
 
 
-def _add_status_routes(app: FastAPI, options: GatewayOptions, admission: Admission) -> None:
-    @app.get("/")
-    async def index() -> dict[str, Any]:
-        return {"version": toolkit.__version__, "models": [options.model], "endpoints": _ENDPOINTS}
+def _status_routes(desk: Desk, metrics: Metrics) -> APIRouter:
+    router = APIRouter(tags=["status"])
 
-    @app.get("/healthz")
+    @router.get("/healthz", summary="Whether the front door lives")
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
-    @app.get("/readyz")
+    @router.get("/readyz", summary="Whether a replica answered a golden inference of late")
     async def readyz() -> Response:
-        ready = admission.ready
+        ready = desk.ready
         return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
+    @router.get("/metrics", summary="For Prometheus", response_class=Response)
+    async def exposition(request: Request) -> Response:
+        content, media_type = metrics.render(request.headers.get("accept", ""))
+        return Response(content, media_type=media_type)
 
-def _add_predict_routes(
-    app: FastAPI, options: GatewayOptions, admission: Admission, replica: Replica
-) -> None:
-    @app.post("/predict/{model}", responses=schemas.RESPONSES, openapi_extra=schemas.REQUEST_BODY)
-    async def predict(model: str, request: Request) -> Response:
+    return router
+
+
+def _predict_routes(desk: Desk) -> APIRouter:
+    router = APIRouter(tags=["predict"])
+
+    @router.post(
+        "/predict/{model}",
+        summary="One image in, its lines of text out",
+        responses=schemas.RESPONSES,
+        openapi_extra=schemas.REQUEST_BODY,
+    )
+    async def predict_one(model: str, request: Request) -> Response:
+        options = desk.options
         expiry = deadline.from_header(request.headers.get(deadline.HEADER), options.deadline)
-        _check_model(model, options)
-        _check_content_type(request)
-        with admission.slot():
+        _check_model(model, desk)
+        content_type = request.headers.get("content-type", "")
+        predict.check_type(content_type)
+        with desk.slot():
             data = await body.read(request, options.max_body_bytes, expiry)
-            image = body.check_image(schemas.parse_predict(data).image)
+            image = predict.image_of(content_type, data)
             del data
-            call = replica.inference(protocol.pack_image(model, image), expiry.remaining)
-            answer = protocol.Response.FromString(await unless_disconnected(request, call))
-        return Response(_result(answer), media_type="application/json")
+            text = await unless_disconnected(request, desk.predict(image, expiry))
+        return Response(text, media_type="application/json")
 
-    @app.post("/{model}/prediction")
-    async def prediction(model: str, request: Request) -> Response:
-        try:
-            expiry = deadline.from_header(request.headers.get(deadline.HEADER), options.deadline)
-            with admission.slot():
-                data = await body.read(request, options.max_body_bytes, expiry)
-                message = legacy.parse(data, model)
-                del data
-                refusal = _legacy_refusal(message, options)
-                if refusal is not None:
-                    return JSONResponse(refusal)
-                call = replica.inference(message.SerializeToString(), expiry.remaining)
-                answer = protocol.Response.FromString(await unless_disconnected(request, call))
-            return JSONResponse(legacy.render(answer))
-        except Fault as error:
-            return JSONResponse(legacy.render_fault(error), error.status, headers=error.headers)
+    return router
 
 
-def _check_model(model: str, options: GatewayOptions) -> None:
-    if model != options.model:
-        raise UnknownModel(f"no model {model!r} here", f"ask for {options.model!r}")
-
-
-def _check_content_type(request: Request) -> None:
-    content_type = request.headers.get("content-type", "")
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise WrongContentType(
-            f"Content-Type is {content_type!r}", "send JSON, and the header Content-Type: application/json"
-        )
-
-
-def _legacy_refusal(message: Any, options: GatewayOptions) -> dict[str, Any] | None:
-    if message.name != options.model:
-        return legacy.failed(
-            protocol.NO_SERVICE, f"no model {message.name!r} here, ask for {options.model!r}"
-        )
-    try:
-        body.check_image(protocol.first_value(message, protocol.IMAGE_KEY))
-    except BadRequest as error:
-        return legacy.failed(protocol.BAD_REQUEST, f"{error.message}: {error.remedy}")
-    return None
-
-
-def _result(answer: Any) -> str:
-    if answer.err_no != protocol.OK:
-        kind, remedy = _BY_ERR_NO.get(answer.err_no, (ReplicaFault, "see the log of the service"))
-        raise kind(answer.err_msg or f"the model server answered error {answer.err_no}", remedy)
-    text = protocol.first_value(answer, protocol.RESULT_KEY)
-    if text is None:
-        raise ReplicaFault("the model server answered without a result", "see the log of the service")
-    return text
+def _check_model(model: str, desk: Desk) -> None:
+    known = desk.catalog.pipeline.name
+    if model != known:
+        raise UnknownModel(f"no model {model!r} here", f"ask for {known!r}")

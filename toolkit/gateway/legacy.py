@@ -12,10 +12,33 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from fastapi import APIRouter, Request
 from google.protobuf import json_format
+from starlette.responses import JSONResponse, Response
 
 from toolkit.client import protocol
+from toolkit.gateway import access, body, deadline
+from toolkit.gateway.desk import Desk
+from toolkit.gateway.disconnect import unless_disconnected
 from toolkit.gateway.faults import BadRequest, Fault
+
+_REQUEST_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["key", "value"],
+                    "properties": {
+                        "key": {"type": "array", "items": {"type": "string"}, "example": ["image"]},
+                        "value": {"type": "array", "items": {"type": "string"}},
+                    },
+                }
+            }
+        },
+    }
+}
 
 # Untyped: types-protobuf describes a newer protobuf, which calls the last argument by another name.
 _to_dict: Any = json_format.MessageToDict
@@ -56,3 +79,39 @@ def render_fault(fault: Fault) -> dict[str, Any]:
     """The answer, with a status other than 200, to a request that never got to the model."""
     message = f"{fault.message}: {fault.remedy}"
     return {"error": message, "code": fault.code.value[0], "message": message, "details": []}
+
+
+def router(desk: Desk) -> APIRouter:
+    """The route."""
+    routes = APIRouter(tags=["Paddle Serving"])
+
+    @routes.post("/{model}/prediction", summary="Paddle Serving's own protocol", openapi_extra=_REQUEST_BODY)
+    async def prediction(model: str, request: Request) -> Response:
+        try:
+            return JSONResponse(await _answer(desk, model, request))
+        except Fault as error:
+            access.current().error = error.message
+            return JSONResponse(render_fault(error), error.status, headers=dict(error.headers))
+
+    return routes
+
+
+async def _answer(desk: Desk, model: str, request: Request) -> dict[str, Any]:
+    expiry = deadline.from_header(request.headers.get(deadline.HEADER), desk.options.deadline)
+    with desk.slot():
+        message = parse(await body.read(request, desk.options.max_body_bytes, expiry), model)
+        refusal = _refusal(message, desk.catalog.pipeline.name)
+        if refusal is not None:
+            return refusal
+        work = desk.pipeline(message.SerializeToString(), expiry)
+        return render(protocol.Response.FromString(await unless_disconnected(request, work)))
+
+
+def _refusal(message: Any, name: str) -> dict[str, Any] | None:
+    if message.name != name:
+        return failed(protocol.NO_SERVICE, f"no model {message.name!r} here, ask for {name!r}")
+    try:
+        body.check_image(protocol.first_value(message, protocol.IMAGE_KEY))
+    except BadRequest as error:
+        return failed(protocol.BAD_REQUEST, f"{error.message}: {error.remedy}")
+    return None

@@ -1,53 +1,196 @@
-"""The gRPC side of the front door: Paddle Serving's PipelineService, passed through as bytes."""
+"""The gRPC side of the front door: Paddle Serving's service, the Open Inference Protocol, health and reflection."""
 
 from __future__ import annotations
 
-import time
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import grpc
 import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from toolkit import oip
 from toolkit.client import protocol
-from toolkit.gateway import access
-from toolkit.gateway.admission import Admission
+from toolkit.gateway import access, oip_rpc, reflection
+from toolkit.gateway.access import Record
+from toolkit.gateway.desk import Desk
 from toolkit.gateway.faults import Fault
-from toolkit.gateway.options import GatewayOptions
-from toolkit.gateway.replica import Replica
+from toolkit.gateway.keys import Keys
+from toolkit.gateway.metrics import Metrics
+from toolkit.gateway.trace import continued, request_id
+
+_PADDLE, _OIP = "paddle_grpc", "oip_grpc"
+
+# How often clients that watch the health learn of a change.
+_HEALTH_SECONDS = 0.25
+
+Unary = Callable[[bytes, Any], Awaitable[bytes]]
+
+# The name of the key that the call at hand came with.
+_key_name: ContextVar[str] = ContextVar("key_name", default="")
 
 
-def create_server(options: GatewayOptions, admission: Admission, replica: Replica) -> grpc.aio.Server:
-    """The server, with no port yet."""
+class Rpc:
+    """The server, with no port yet.
 
-    async def inference(request: bytes, context: Any) -> bytes:
-        started, outcome, size = time.monotonic(), grpc.StatusCode.CANCELLED, 0
-        try:
-            with admission.slot():
-                answer = await replica.inference(request, _seconds(context, options.deadline))
-            outcome, size = grpc.StatusCode.OK, len(answer)
-            return answer
-        except Fault as fault:
-            outcome = fault.code
-            await context.abort(fault.code, f"{fault.message}: {fault.remedy}")
-            raise
-        finally:
-            access.log("gRPC", protocol.PATH, outcome.name, started, size)
+    Attributes:
+        server: to add ports to.
+    """
 
-    server = grpc.aio.server(
-        options=(
-            # With gRPC's default, a second server would share the port without a word.
-            ("grpc.so_reuseport", 0),
-            ("grpc.max_receive_message_length", options.max_body_bytes),
-            ("grpc.max_send_message_length", -1),
+    def __init__(self, desk: Desk, metrics: Metrics, keys: Keys | None) -> None:
+        self._desk = desk
+        self.server = grpc.aio.server(
+            interceptors=[_Doorkeeper(keys, metrics)] if keys is not None else [],
+            options=(
+                # With gRPC's default, a second server would share the port without a word.
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", desk.options.max_body_bytes),
+                ("grpc.max_send_message_length", -1),
+                # A connection that never says what it wants, or says it never again, goes.
+                ("grpc.server_handshake_timeout_ms", int(desk.options.header_seconds * 1000)),
+                ("grpc.max_connection_idle_ms", 300_000),
+            ),
         )
-    )
-    handler: Any = grpc.unary_unary_rpc_method_handler(inference)
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler(protocol.SERVICE, {protocol.METHOD: handler}),)
-    )
-    return server
+        guard = _Guard(metrics)
+        self._add(protocol.SERVICE, {protocol.METHOD: guard(_PADDLE, protocol.PATH, _paddle(desk))})
+        self._add(
+            oip.SERVICE,
+            {
+                name: guard(_OIP if name == oip.INFER else "", f"/{oip.SERVICE}/{name}", function)
+                for name, function in oip_rpc.functions(desk).items()
+            },
+        )
+        servicer: Any = health
+        self._health = servicer.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
+        reflection.add(self.server)
+
+    def _add(self, service: str, functions: Mapping[str, Unary]) -> None:
+        unary: Any = grpc.unary_unary_rpc_method_handler
+        handlers = {name: unary(function) for name, function in functions.items()}
+        self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+
+    async def start(self) -> None:
+        """Serve."""
+        await self._tell_health()
+        await self.server.start()
+        self._telling = asyncio.create_task(self._keep_telling())
+
+    async def _keep_telling(self) -> None:
+        while True:
+            await asyncio.sleep(_HEALTH_SECONDS)
+            await self._tell_health()
+
+    async def _tell_health(self) -> None:
+        status = health_pb2.HealthCheckResponse
+        now = status.SERVING if self._desk.ready else status.NOT_SERVING
+        for service in ("", protocol.SERVICE, oip.SERVICE):
+            await self._health.set(service, now)
+
+    async def stop(self, grace: float) -> None:
+        """Tell those who watch that it ends, accept nothing more, and finish what is under way."""
+        self._telling.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._telling
+        await self._health.enter_graceful_shutdown()
+        await self.server.stop(grace)
 
 
-def _seconds(context: Any, limit: float) -> float:
-    asked = context.time_remaining()
-    return limit if asked is None else min(limit, asked)
+def _paddle(desk: Desk) -> Unary:
+    async def inference(request: bytes, context: Any) -> bytes:
+        with desk.slot():
+            return await desk.pipeline(request, oip_rpc.deadline_of(context, desk))
+
+    return inference
+
+
+class _Guard:
+    """Makes of a function a handler: with a record of the request, and faults told as gRPC tells them."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def __call__(self, name: str, path: str, function: Unary) -> Unary:
+        """
+        Args:
+            name: of the protocol in metrics; empty for what is about the service itself.
+        """
+
+        async def handler(request: bytes, context: Any) -> bytes:
+            record = _record(name, path, context)
+            access.begin(record)
+            outcome, size = grpc.StatusCode.CANCELLED, 0
+            try:
+                answer = await function(request, context)
+                outcome, size = grpc.StatusCode.OK, len(answer)
+                return answer
+            except Fault as fault:
+                outcome, record.error = fault.code, fault.message
+                await context.abort(fault.code, f"{fault.message}: {fault.remedy}", _trailing(fault, record))
+                raise
+            except Exception as error:
+                outcome, record.error = grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}"
+                raise
+            finally:
+                if name or outcome is not grpc.StatusCode.OK:
+                    record.log(outcome.name, size)
+                if name:
+                    self._metrics.request(name, outcome.name, record.seconds)
+
+        return handler
+
+
+def _trailing(fault: Fault, record: Record) -> tuple[tuple[str, str], ...]:
+    waiting = fault.headers.get("Retry-After")
+    return (("x-request-id", record.request_id), *((("retry-after", waiting),) if waiting else ()))
+
+
+def _record(name: str, path: str, context: Any) -> Record:
+    metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    return Record(
+        protocol=name,
+        method="gRPC",
+        path=path,
+        request_id=request_id(metadata.get("x-request-id")),
+        trace=continued(metadata.get("traceparent")),
+        client=context.peer(),
+        key=_key_name.get(),
+    )
+
+
+class _Doorkeeper(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic in its stubs only
+    """Asks every call but those for health for a key."""
+
+    def __init__(self, keys: Keys, metrics: Metrics) -> None:
+        self._keys = keys
+        self._metrics = metrics
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        """The handler of the call, or one that refuses it."""
+        handler = await continuation(details)
+        if handler is None or details.method.startswith("/grpc.health."):
+            return handler
+        metadata = {key: value for key, value in details.invocation_metadata or () if isinstance(value, str)}
+        try:
+            _key_name.set(self._keys.check(metadata.get("authorization"), metadata.get("x-api-key")))
+        except Fault as fault:
+            self._metrics.rejected("unauthenticated")
+            return _refusing(handler, details.method, fault)
+        return handler
+
+
+def _refusing(handler: Any, path: str, fault: Fault) -> Any:
+    """A handler of the same kind that aborts."""
+
+    async def refuse(request: Any, context: Any) -> None:
+        record = _record("", path, context)
+        record.error = fault.message
+        record.log(fault.code.name, 0)
+        await context.abort(fault.code, f"{fault.message}: {fault.remedy}")
+
+    unary, streaming = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
+    kind: Any = streaming if handler.request_streaming else unary
+    return kind(refuse)

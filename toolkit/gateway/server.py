@@ -4,68 +4,101 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Callable
 
 import grpc.aio
 import uvicorn
-from fastapi import FastAPI
 
+import toolkit
 from toolkit.errors import ServiceError
-from toolkit.gateway import http, rpc
-from toolkit.gateway.admission import Admission
+from toolkit.gateway import connections, http, tls
+from toolkit.gateway.catalog import Catalog
+from toolkit.gateway.dispatch import Dispatcher
+from toolkit.gateway.frontdesk import FrontDesk
+from toolkit.gateway.keys import Keys
+from toolkit.gateway.metrics import Metrics
 from toolkit.gateway.options import GatewayOptions
-from toolkit.gateway.replica import Replica
+from toolkit.gateway.pool import Pool
+from toolkit.gateway.rpc import Rpc
+from toolkit.gateway.status import ReplicaStatus
+from toolkit.gateway.tls import Tls
 
 
 class Gateway:
     """Serve HTTP and gRPC within the caller's event loop.
 
-        gateway = Gateway(options, is_ready=supervisor.is_ready)
+        gateway = Gateway(options, catalog, pool, places, is_ready, statuses)
         await gateway.start()
         ...
         await gateway.stop(grace=10)
 
     Args:
+        pool: the replicas; the caller adds and withdraws them.
+        places: requests that all replicas together are given at a time.
         is_ready: asked for every request; must not block.
+        statuses: of the replicas, for metrics.
 
     Attributes:
         http_port, grpc_port: the ports in use, from `start` on.
     """
 
-    def __init__(self, options: GatewayOptions, is_ready: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        options: GatewayOptions,
+        catalog: Catalog,
+        pool: Pool,
+        places: int,
+        is_ready: Callable[[], bool],
+        statuses: Callable[[], Sequence[ReplicaStatus]] = lambda: (),
+    ) -> None:
         self._options = options
-        self._is_ready = is_ready
+        self._stopping = False
         self.http_port = options.http_port
         self.grpc_port = options.grpc_port
+        self._keys = Keys.load(options.keys_file, os.environ)
+        self._metrics = Metrics(
+            catalog, statuses, lambda: self._desk.in_flight, lambda: pool.waiting, toolkit.__version__
+        )
+        self._desk = FrontDesk(
+            options,
+            catalog,
+            pool,
+            Dispatcher(pool, self._metrics),
+            places + options.queue,
+            lambda: is_ready() and not self._stopping,
+        )
 
     async def start(self) -> None:
         """Bind both ports, then serve.
 
         Raises:
-            ServiceError: a port is taken, or cannot be bound; then none is held.
+            ServiceError: a port is taken, or cannot be bound, or a file of keys or certificates is wrong; then nothing
+                is held.
         """
         options = self._options
         listener = _listen("HTTP", options.host, options.http_port)
-        self._replica = Replica(options.replica)
-        admission = Admission(options.max_in_flight, self._is_ready)
-        self._rpc = rpc.create_server(options, admission, self._replica)
         try:
-            self.grpc_port = _add_port(self._rpc, options.host, options.grpc_port)
+            self._certificate = Certificate(options.tls) if options.tls is not None else None
+            self._rpc = Rpc(self._desk, self._metrics, self._keys)
+            self.grpc_port = _add_port(self._rpc.server, options)
+            await self._start_http(listener)
         except BaseException:
             listener.close()
-            await self._replica.close()
             raise
         self.http_port = listener.getsockname()[1]
         await self._rpc.start()
-        await self._start_http(http.create_app(options, admission, self._replica), listener)
+        self._watching = [asyncio.create_task(item.watch()) for item in self._watched()]
 
-    async def _start_http(self, app: FastAPI, listener: socket.socket) -> None:
+    async def _start_http(self, listener: socket.socket) -> None:
+        options = self._options
         config = uvicorn.Config(
-            app,
-            http="h11",
+            http.create_app(self._desk, self._metrics, self._keys),
+            http=connections.protocol(options.max_connections, options.header_seconds),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -73,6 +106,8 @@ class Gateway:
             server_header=False,
             proxy_headers=False,
         )
+        config.load()
+        config.ssl = self._certificate.context if self._certificate is not None else None
         self._http = _HttpServer(config)
         self._serving = asyncio.create_task(self._http.serve(sockets=[listener]))
         while not self._http.started and not self._serving.done():
@@ -80,18 +115,51 @@ class Gateway:
         if self._serving.done():
             await self._serving
 
+    def _watched(self) -> Iterator[tls.Watched]:
+        """Files that are read again when they change."""
+        options = self._options
+        if self._keys is not None and options.keys_file is not None:
+            yield tls.Watched([options.keys_file], self._keys.reload)
+        if options.tls is not None and self._certificate is not None:
+            yield tls.Watched(options.tls.paths, self._certificate.reload)
+
     async def stop(self, grace: float) -> None:
         """Accept nothing more, finish what is under way, and close both ports.
 
         Args:
             grace: seconds after which what is still under way is dropped.
         """
+        self._stopping = True
+        for task in self._watching:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         # uvicorn says int, and hands it to asyncio.wait_for. At zero it would complain of idle connections.
         config: Any = self._http.config
         config.timeout_graceful_shutdown = max(grace, 0.1)
         self._http.should_exit = True
         await asyncio.gather(self._serving, self._rpc.stop(grace))
-        await self._replica.close()
+
+
+class Certificate:
+    """What HTTP connections are encrypted with; new ones with what the files last held.
+
+    Attributes:
+        context: for the listening socket.
+    """
+
+    def __init__(self, files: Tls) -> None:
+        self._files = files
+        self._current = self.context = tls.ssl_context(files)
+        # Asked at the begin of each handshake, whether or not the client names a server.
+        self.context.sni_callback = self._take_current
+
+    def reload(self) -> None:
+        """Read the files again; if they do not fit, nothing changes."""
+        self._current = tls.reload(self._current, self._files)
+
+    def _take_current(self, connection: ssl.SSLObject, *_: object) -> None:
+        connection.context = self._current
 
 
 class _HttpServer(uvicorn.Server):
@@ -119,12 +187,15 @@ def _listen(protocol: str, host: str, port: int) -> socket.socket:
     return listener
 
 
-def _add_port(server: grpc.aio.Server, host: str, port: int) -> int:
+def _add_port(server: grpc.aio.Server, options: GatewayOptions) -> int:
+    host, port = options.host, options.grpc_port
     # gRPC says only that it could not bind. A socket of our own says why.
     _listen("gRPC", host, port).close()
-    address = f"[{host}]" if ":" in host else host
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        return int(server.add_insecure_port(f"{address}:{port}"))
+        if options.tls is None:
+            return int(server.add_insecure_port(address))
+        return int(server.add_secure_port(address, tls.grpc_credentials(options.tls)))
     except RuntimeError as error:
         raise _cannot_bind("gRPC", host, port, OSError(errno.EADDRINUSE, str(error))) from error
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
@@ -12,36 +13,60 @@ from paddle_serving_server.pipeline import RequestOp, ResponseOp
 from paddle_serving_server.pipeline.operator import Op
 
 from toolkit import pipeline
+from toolkit.client.protocol import RESULT_KEY
 from toolkit.engines import model
 from toolkit.pipeline import Payload, RequestError, Step
 from toolkit.serving.format import SERVER
+from toolkit.serving.model_thread import ModelThread
 from toolkit.serving.release import MODELS_DIR, PIPELINE_DIR, Release, StepRelease
+from toolkit.serving.timing import Timings
 
 logger = logging.getLogger(__name__)
+
+Beat = Callable[[], None]
 
 # Paddle Serving's element type of a text.
 _STRING = 12
 
-# The key that ops hand a payload on under. Paddle Serving 0.9.0 looks into the values of the dictionary that an op
-# returns (channel.py, check_npdata), and an empty list among them ends the op's thread: every later request hangs.
-_PAYLOAD = "payload"
+# The key that ops hand a parcel on under. Paddle Serving 0.9.0 looks into the values of the dictionary that an op
+# returns (channel.py, check_npdata), and an empty list among them ends the op's thread: every later request hangs. It
+# does not look into an object.
+_PARCEL = "parcel"
 
-Unpacked = tuple[Optional[dict[str, Payload]], Optional[int], Optional[int], str]
+# The key of a Response that carries timings from the response op to the servicer, which takes them out again.
+TIMINGS_KEY = "toolkit.timings"
+
+Unpacked = tuple[Optional[dict[str, "Parcel"]], Optional[int], Optional[int], str]
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What ops hand on: the payload of the pipeline's steps, and the time that they took."""
+
+    payload: Payload
+    timings: Timings
 
 
 class Decode(RequestOp):  # type: ignore[misc] # the base class has no types
     """Takes texts only. Paddle Serving's own op unpickles tensors that a stranger sends: Serving#1907."""
 
-    def __init__(self, decode: Callable[[Mapping[str, Any]], Payload]) -> None:
+    def __init__(self, decode: Callable[..., Payload], options: Mapping[str, Any], beat: Beat) -> None:
         self._decode = decode
+        self._options = options
+        self._beat = beat
         super().__init__()
 
     def unpack_request_package(self, request: Any) -> Unpacked:
-        """The first payload, or the error number and text of a refusal."""
+        """The first parcel, or the error number and text of a refusal."""
+        timings = Timings()
         try:
-            return {_PAYLOAD: self._decode(_fields(request))}, request.logid, None, ""
+            with timings.stage("decode"):
+                payload = self._decode(_fields(request), self._options)
         except RequestError as error:
             return None, request.logid, error.code, str(error)
+        finally:
+            self._beat()
+        return {_PARCEL: Parcel(payload, timings)}, request.logid, None, ""
 
 
 def _fields(request: Any) -> dict[str, str]:
@@ -61,12 +86,18 @@ def _fields(request: Any) -> dict[str, str]:
 
 
 class ModelOp(Op):  # type: ignore[misc] # the base class has no types
-    """One step of the pipeline: its preprocessing, our predictor, its postprocessing."""
+    """One step of the pipeline: its preprocessing, our predictor, its postprocessing.
 
-    def __init__(self, name: str, before: Op, step: Step, infer: Callable[..., Any]) -> None:
+    With a concurrency of 1, one thread takes one request after the other through all three, so that what is known of
+    the request at hand can be kept in the op.
+    """
+
+    def __init__(self, name: str, before: Op, step: Step, infer: Callable[..., Any], beat: Beat) -> None:
         super().__init__(name=name, input_ops=[before])
         self._step = step
         self._infer = infer
+        self._beat = beat
+        self._timings = Timings()
 
     def init_from_dict(self, conf: dict[str, Any]) -> None:
         """Take the op's settings; the model is ours, so no LocalPredictor is made."""
@@ -78,19 +109,42 @@ class ModelOp(Op):  # type: ignore[misc] # the base class has no types
 
     def preprocess(self, input_dicts: Mapping[str, Any], data_id: int = 0, log_id: int = 0) -> Any:
         """Feeds for the model, one inference each."""
-        (before,) = input_dicts.values()
-        return self._step.preprocess(before[_PAYLOAD]), False, None, ""
+        parcel = _parcel(input_dicts)
+        self._timings = parcel.timings
+        try:
+            with self._timings.stage(f"{self.name}.preprocess"):
+                return self._step.preprocess(parcel.payload), False, None, ""
+        except RequestError as error:
+            return None, True, error.code, str(error)
+        finally:
+            self._beat()
 
     def process(self, feed_batch: list[Any], typical_logid: int = 0) -> Any:
         """One inference."""
-        return self._infer(feed_batch[0]), 0, ""
+        (feed,) = feed_batch
+        self._timings.batch(self.name, len(next(iter(feed.values()))))
+        with self._timings.stage(f"{self.name}.inference"):
+            return self._infer(feed), 0, ""
 
     def postprocess(
         self, input_data: Mapping[str, Any], fetch_data: Any, data_id: int = 0, log_id: int = 0
     ) -> Any:
-        """The payload for the next step."""
-        (before,) = input_data.values()
-        return {_PAYLOAD: self._step.postprocess(before[_PAYLOAD], list(fetch_data))}, None, ""
+        """The parcel for the next step."""
+        parcel = _parcel(input_data)
+        try:
+            with parcel.timings.stage(f"{self.name}.postprocess"):
+                payload = self._step.postprocess(parcel.payload, list(fetch_data))
+        except RequestError as error:
+            return {}, error.code, str(error)
+        finally:
+            self._beat()
+        return {_PARCEL: Parcel(payload, parcel.timings)}, None, ""
+
+
+def _parcel(data: Mapping[str, Any]) -> Parcel:
+    (before,) = data.values()
+    parcel: Parcel = before[_PARCEL]
+    return parcel
 
 
 class Answer(ResponseOp):  # type: ignore[misc] # the base class has no types
@@ -106,23 +160,48 @@ class Answer(ResponseOp):  # type: ignore[misc] # the base class has no types
             return super().pack_response_package(channeldata)
         from paddle_serving_server.pipeline.proto import pipeline_service_pb2
 
-        result = json.dumps(self._respond(channeldata.parse()[_PAYLOAD]), ensure_ascii=False)
-        return pipeline_service_pb2.Response(err_no=0, key=["result"], value=[result])
+        parcel = channeldata.parse()[_PARCEL]
+        result = json.dumps(self._respond(parcel.payload), ensure_ascii=False)
+        return pipeline_service_pb2.Response(
+            err_no=0, key=[RESULT_KEY, TIMINGS_KEY], value=[result, parcel.timings.text()]
+        )
 
 
-def build(directory: Path, release: Release) -> tuple[Answer, list[ModelOp]]:
-    """The graph of the release in `directory`, its models loaded: the response op, and the model ops in order."""
+@dataclass(frozen=True)
+class Graph:
+    """The ops of a release.
+
+    Attributes:
+        response: the last op, which knows the ones before it.
+        ops: the model ops, in order.
+        models: each model's inference, by name.
+    """
+
+    response: Answer
+    ops: Sequence[ModelOp]
+    models: Mapping[str, ModelThread]
+
+
+def build(directory: Path, release: Release, beat: Beat) -> Graph:
+    """The graph of the release in `directory`, its models loaded.
+
+    Args:
+        beat: called after every piece of work.
+    """
     code = directory / PIPELINE_DIR
-    before: Op = Decode(pipeline.resolve(code, release.request))
+    before: Op = Decode(pipeline.resolve(code, release.request), release.request_options, beat)
     ops: list[ModelOp] = []
+    models: dict[str, ModelThread] = {}
     for item in release.steps:
-        before = _model_op(directory, item, before)
+        models[item.name] = _load(directory, item, beat)
+        step = pipeline.resolve(code, item.step)(item.options)
+        before = ModelOp(item.name, before, step, models[item.name], beat)
         ops.append(before)
-    return Answer(before, pipeline.resolve(code, release.response)), ops
+    return Graph(Answer(before, pipeline.resolve(code, release.response)), ops, models)
 
 
-def _model_op(directory: Path, item: StepRelease, before: Op) -> ModelOp:
-    infer = model.load(directory / MODELS_DIR / item.model / SERVER, item.predictor_options)
-    step = pipeline.resolve(directory / PIPELINE_DIR, item.step)(item.options)
+def _load(directory: Path, item: StepRelease, beat: Beat) -> ModelThread:
+    path = directory / MODELS_DIR / item.model / SERVER
+    loaded = ModelThread(item.name, lambda: model.load(path, item.predictor_options), beat)
     logger.info("loaded %s in %s", item.name, item.precision)
-    return ModelOp(item.name, before, step, infer)
+    return loaded

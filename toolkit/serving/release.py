@@ -4,6 +4,7 @@ config.yml           Paddle Serving's own configuration
 release.yml          models, options, steps and limits, as this module reads them
 models/<name>/       serving_server/ and serving_client/
 pipeline/            the pipeline's own code
+monitoring/          alert rules, a dashboard and a scrape configuration for Prometheus and Grafana
 golden/              images and the answers that they must get
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -22,7 +23,7 @@ from toolkit.errors import TemplateError
 
 RELEASE_FILE, CONFIG_FILE = "release.yml", "config.yml"
 GOLDEN_DIR, GOLDEN_FILE = "golden", "golden.json"
-MODELS_DIR, PIPELINE_DIR = "models", "pipeline"
+MODELS_DIR, PIPELINE_DIR, MONITORING_DIR = "models", "pipeline", "monitoring"
 
 
 class _Part(BaseModel):
@@ -30,11 +31,18 @@ class _Part(BaseModel):
 
 
 class StepRelease(_Part):
-    """A model and its pre- and postprocessing."""
+    """A model and its pre- and postprocessing.
+
+    Attributes:
+        digest: of the model's artifact.
+        verdict: the gate's on it: `pass`, `fail` or `inconclusive`; empty for the reference.
+    """
 
     name: str
     model: str
     precision: str
+    digest: str
+    verdict: str
     step: str
     options: dict[str, Any]
     predictor: dict[str, Any]
@@ -45,14 +53,31 @@ class StepRelease(_Part):
         return PredictorOptions.from_json(self.predictor)
 
 
-class Limits(_Part):
-    """What the service refuses, and how long it waits."""
+class Output(_Part):
+    """A part of the answer as a tensor; see `toolkit.spec.model.OutputSpec`."""
 
-    max_in_flight: int
+    name: str
+    path: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+class Limits(_Part):
+    """How many replicas there are, what the service refuses, and how long it waits; see `ServingSpec`."""
+
+    threads: int
+    replicas: Optional[int]
+    workers: int
+    queue: int
     max_body_bytes: int
+    max_connections: int
+    header_seconds: float
     deadline_seconds: float
     start_seconds: float
     grace_seconds: float
+    golden_interval_seconds: float
+    golden_deadline_seconds: float
+    memory_limit_megabytes: Optional[int]
 
 
 class Release(_Part):
@@ -60,7 +85,9 @@ class Release(_Part):
 
     name: str
     request: str
+    request_options: dict[str, Any]
     response: str
+    outputs: tuple[Output, ...]
     steps: tuple[StepRelease, ...]
     limits: Limits
 
@@ -78,6 +105,12 @@ def read(directory: Path) -> Release:
         raise TemplateError("this is no rendered release", where=str(path)) from error
     except (yaml.YAMLError, ValidationError) as error:
         raise TemplateError(f"the rendered release is wrong: {error}", where=str(path)) from error
+
+
+def cheapest_golden(directory: Path) -> tuple[bytes, Mapping[str, Any]]:
+    """The image file with the shortest answer, and that answer: what a replica is asked for again and again."""
+    image, answer = min(goldens(directory), key=lambda item: len(json.dumps(item[1])))
+    return image.read_bytes(), answer
 
 
 def goldens(directory: Path) -> list[tuple[Path, Mapping[str, Any]]]:

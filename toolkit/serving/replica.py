@@ -2,8 +2,8 @@
 
     python -m toolkit.serving.replica RELEASE_DIR SOCKET PARENT_PID
 
-Runs in the directory that it is started in, where Paddle Serving writes its logs. Ends on SIGTERM, and with the
-process that started it, however that one ends.
+Runs in the directory that it is started in: SOCKET is a file name there, beside it are its pulse and its log. Ends on
+SIGTERM, and with the process that started it, however that one ends.
 """
 
 from __future__ import annotations
@@ -17,9 +17,15 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
-from toolkit import process
+from toolkit import logs, process
+from toolkit.serving.pulse import Pulse
 
 logger = logging.getLogger(__name__)
+
+LOG = "replica.log"
+
+# A golden inference must find a thread whatever is under way.
+_SPARE_THREADS = 4
 
 _MESSAGE_BYTES = 256 * 1024 * 1024
 
@@ -54,35 +60,35 @@ def _start(directory: Path, socket: str) -> tuple[Any, float]:
     from paddle_serving_server.pipeline.proto import pipeline_service_pb2_grpc
 
     from toolkit.serving import ops, release
+    from toolkit.serving.servicers import servicer_class, tensor_handlers
 
-    _log_to_stderr()
+    _log_to_file()
     plan = release.read(directory)
     config = pipeline_server.ServerYamlConfChecker.load_server_yaml_conf(str(directory / release.CONFIG_FILE))
-    response, model_ops = ops.build(directory, plan)
-    for op in model_ops:
+    graph = ops.build(directory, plan, Pulse(Path(socket).with_suffix(".pulse")).beat)
+    for op in graph.ops:
         op.init_from_dict(config["op"][op.name])
     server = grpc.server(
-        futures.ThreadPoolExecutor(config["worker_num"]),
+        futures.ThreadPoolExecutor(config["worker_num"] + _SPARE_THREADS),
         options=[
             ("grpc.max_send_message_length", _MESSAGE_BYTES),
             ("grpc.max_receive_message_length", _MESSAGE_BYTES),
         ],
     )
-    servicer = pipeline_server.PipelineServicer(plan.name, response, config)
+    servicer = servicer_class()(plan.name, graph.response, config)
     pipeline_service_pb2_grpc.add_PipelineServiceServicer_to_server(servicer, server)
-    server.add_insecure_port(socket)
+    server.add_generic_rpc_handlers((tensor_handlers(plan.name, graph.models),))
+    server.add_insecure_port(f"unix:{socket}")
     server.start()
     return server, plan.limits.grace_seconds
 
 
-def _log_to_stderr() -> None:
-    """Our log and Paddle Serving's warnings on standard error; its line for every step of a request, nowhere."""
+def _log_to_file() -> None:
+    """Our log and Paddle Serving's warnings into one file; its line for every step of a request, nowhere."""
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root.addHandler(handler)
+    root.addHandler(logs.rotating(Path(LOG)))
     root.setLevel(logging.WARNING)
     logging.getLogger("toolkit").setLevel(logging.INFO)
     logger.setLevel(logging.INFO)

@@ -183,14 +183,45 @@ class ServingSpec(Section):
     cache_capacity: int = Field(
         default=128, ge=1, description="input shapes whose oneDNN primitives are kept"
     )
-    workers: int = Field(default=4, ge=1, description="requests that a replica holds at a time")
-    max_in_flight: int = Field(default=32, ge=1, description="requests in work at a time; more get 429")
+    replicas: Optional[int] = Field(
+        default=None, ge=1, description="replica processes; default: as many as the cores bear with `threads`"
+    )
+    workers: int = Field(default=2, ge=1, description="requests that a replica is given at a time")
+    queue: int = Field(default=32, ge=0, description="requests that wait for a replica; more get 429")
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="largest request")
+    max_connections: int = Field(default=1000, ge=1, description="HTTP connections open at a time")
+    header_seconds: float = Field(
+        default=10.0, gt=0, description="until when a connection must have sent its headers"
+    )
     deadline_seconds: float = Field(default=30.0, gt=0, description="longest time for a request")
     start_seconds: float = Field(
         default=120.0, gt=0, description="longest time until the golden inference succeeded"
     )
     grace_seconds: float = Field(default=10.0, ge=0, description="time to finish requests when stopping")
+    golden_interval_seconds: float = Field(
+        default=10.0, gt=0, description="each replica is asked for a known answer as often as this"
+    )
+    golden_deadline_seconds: float = Field(
+        default=10.0, gt=0, description="a replica that gives no sign of life for so long is replaced"
+    )
+    memory_limit_megabytes: Optional[int] = Field(
+        default=None,
+        ge=64,
+        description="resident memory beyond which a replica is replaced; default: twice that of a fresh one, and at "
+        "least 1024 more",
+    )
+
+
+class OutputSpec(Section):
+    """A part of the answer as a tensor of the Open Inference Protocol."""
+
+    name: Name
+    path: str = Field(
+        pattern=r"^\w+(\.\w+)?$",
+        description="`member` of the answer, or `list.member`: that member of each item of the list",
+    )
+    datatype: Literal["BYTES", "FP32", "FP64", "INT32", "INT64", "BOOL"]
+    shape: tuple[int, ...] = Field(description="-1 for the number of items of the list")
 
 
 class PipelineSpec(Section):
@@ -199,8 +230,12 @@ class PipelineSpec(Section):
     name: Name
     description: str = ""
     request: Reference = Field(description="function that turns a request's fields into the first payload")
+    request_options: dict[str, Any] = Field(default_factory=dict, description="handed to that function")
     response: Reference = Field(description="function that turns the last payload into the answer")
     models: dict[Name, ModelSpec]
+    outputs: tuple[OutputSpec, ...] = Field(
+        default=(), description="the answer as tensors, for clients of the Open Inference Protocol"
+    )
     steps: tuple[Name, ...] = Field(description="models in the order in which a request passes them")
     judge: Reference = Field(description="class that measures whole answers by labels")
     metric: Literal["hmean", "recall", "precision"] = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,11 @@ from toolkit.store.artifact import Artifact
 
 _CONFIG_TEMPLATE, _RELEASE_TEMPLATE = "serving/config.yml.j2", "serving/release.yml.j2"
 
+_TEMPLATES = ("serving",)
+
+# What runs around a release: a change of it, too, starts the service anew with the next deployment.
+_SERVICE_CODE = ("serving", "gateway", "supervisor", "client", "oip", "smoke.py", "logs.py")
+
 
 def run(context: Context, outcome: Outcome) -> Artifact:
     """The release with the models that were chosen.
@@ -31,13 +36,12 @@ def run(context: Context, outcome: Outcome) -> Artifact:
         context.spec.name,
         {
             "spec": context.spec.model_dump(mode="json", exclude={"models", "data", "gate", "candidates"}),
-            "steps": [_step(context, outcome, name) for name in context.spec.steps],
+            "steps": [_step(outcome, converted, name) for name in context.spec.steps],
             "models": {name: artifact.key for name, artifact in converted.items()},
             "evaluation": outcome.artifact.key,
             "pipeline": context.pipeline_code(),
-            "templates": digest.of_tree(templates.TEMPLATES / "serving"),
+            "templates": [digest.of_tree(templates.TEMPLATES / name) for name in _TEMPLATES],
         },
-        # Also what runs around the release: so a deployment after an upgrade of the toolkit starts the service anew.
         (
             Path(__file__),
             *(PACKAGE / name for name in ("serving", "gateway", "supervisor", "client", "smoke.py")),
@@ -46,12 +50,16 @@ def run(context: Context, outcome: Outcome) -> Artifact:
     )
 
 
-def _step(context: Context, outcome: Outcome, name: str) -> dict[str, Any]:
-    model, options = context.spec.models[name], outcome.chosen[name].options
+def _step(outcome: Outcome, converted: Mapping[str, Artifact], name: str) -> dict[str, Any]:
+    model, options = outcome.context.spec.models[name], outcome.chosen[name].options
+    entry = outcome.result["models"][name]
+    rows = {row["label"]: row for row in entry["candidates"]}
     return {
         "name": name,
         "model": name,
         "precision": options.label,
+        "digest": converted[name].key,
+        "verdict": rows.get(entry["chosen"], {}).get("verdict", {}).get("outcome", ""),
         "step": model.step,
         "options": dict(model.options),
         "predictor": options.to_json(),
@@ -69,15 +77,12 @@ def _render(
         context.spec.directory, target / PIPELINE_DIR, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
     )
     shutil.copytree(outcome.artifact.path / GOLDEN_DIR, target / GOLDEN_DIR)
-    _render_configs(context, outcome, target)
+    _render_configs(context, [_step(outcome, converted, name) for name in context.spec.steps], target)
     return {"steps": {name: variant.options.label for name, variant in outcome.chosen.items()}}
 
 
-def _render_configs(context: Context, outcome: Outcome, target: Path) -> None:
-    variables: dict[str, Any] = {
-        "spec": context.spec,
-        "steps": [_step(context, outcome, name) for name in context.spec.steps],
-    }
+def _render_configs(context: Context, steps: Sequence[Mapping[str, Any]], target: Path) -> None:
+    variables: dict[str, Any] = {"spec": context.spec, "steps": steps}
     text, parsed = templates.render_yaml(_CONFIG_TEMPLATE, **variables)
     config.check(parsed, where=_CONFIG_TEMPLATE)
     (target / CONFIG_FILE).write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,8 +11,9 @@ import time
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Callable, Optional, TypeVar
+from typing import Callable, NoReturn, Optional, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -19,19 +21,23 @@ from toolkit import child, ports, process
 from toolkit.errors import ServiceError, ToolkitError
 from toolkit.serving import release
 from toolkit.supervisor import state as states
+from toolkit.supervisor.settings import Settings
 from toolkit.supervisor.state import FAILED, READY, State
 
 SERVICE_LOG = "service.log"
 LOCK_FILE = "service.lock"
 
 _KEPT_RUNS = 5
+# gRPC's handlers for fork only warn: we never fork without exec.
+_ENVIRONMENT = {"GRPC_ENABLE_FORK_SUPPORT": "0", "PYTHONUNBUFFERED": "1"}
+
 # Longer than a deployment starts and verifies a service.
 _LOCK_SECONDS = 300
 
 Verified = TypeVar("Verified")
 
 
-def launch(home: Path, release_dir: Path, host: str, http_port: int, grpc_port: int) -> State:
+def launch(home: Path, release_dir: Path, settings: Settings) -> State:
     """Start the service of a release and wait until it is ready.
 
     Args:
@@ -40,17 +46,26 @@ def launch(home: Path, release_dir: Path, host: str, http_port: int, grpc_port: 
     Raises:
         ServiceError: one is running already, a port is taken, or it does not become ready.
     """
-    current = states.running(home)
-    if current is not None:
-        raise ServiceError(
-            f"{current.name} is running already: process {current.pid}, {current.http_url}",
-            where=str(home),
-            remedy="`make stop` ends it; `make deploy` puts a new release in its place",
-        )
-    _check_ports(host, http_port, grpc_port)
+    _refuse_second(home)
+    _check_ports(settings)
     run_dir = _make_run_dir(home)
-    started = _start(home, release_dir, run_dir, host, http_port, grpc_port)
+    started = _start(home, release_dir, run_dir, settings)
     return _wait_until_ready(home, started, run_dir, release.read(release_dir).limits)
+
+
+def serve(home: Path, release_dir: Path, settings: Settings) -> NoReturn:
+    """Become the service, in the foreground: this process is replaced, so signals of a service manager reach it.
+
+    Raises:
+        ServiceError: one is running already, or a port is taken.
+    """
+    _refuse_second(home)
+    _check_ports(settings)
+    run_dir = _make_run_dir(home)
+    argv = _argv(home, release_dir, settings)
+    os.environ.update(_ENVIRONMENT)
+    os.chdir(run_dir)
+    os.execv(argv[0], argv)
 
 
 @contextmanager
@@ -72,12 +87,20 @@ def exclusive(home: Path) -> Iterator[None]:
         ) from error
 
 
+def _refuse_second(home: Path) -> None:
+    current = states.running(home)
+    if current is not None:
+        raise ServiceError(
+            f"{current.name} is running already: process {current.pid}, {current.http_url}",
+            where=str(home),
+            remedy="`make stop` ends it; `make deploy` puts a new release in its place",
+        )
+
+
 def switch(
     home: Path,
     release_dir: Path,
-    host: str,
-    http_port: int,
-    grpc_port: int,
+    settings: Settings,
     verify: Callable[[State], Verified],
 ) -> tuple[State, Verified]:
     """Have the service run the release, in the place of what runs now; if that fails, what ran before runs again.
@@ -93,10 +116,10 @@ def switch(
     """
     current = states.running(home)
     held = {current.http_port, current.grpc_port} if current is not None else set()
-    _check_ports(host, http_port, grpc_port, held)
+    _check_ports(settings, held)
     before = stop(home)
     try:
-        state = launch(home, release_dir, host, http_port, grpc_port)
+        state = launch(home, release_dir, settings)
         return state, verify(state)
     except ToolkitError as error:
         told = _put_back(home, before)
@@ -112,17 +135,17 @@ def _put_back(home: Path, before: Optional[State]) -> str:
         stop(home)
         if before is None:
             return "nothing serves now"
-        launch(home, Path(before.release), before.host, before.http_port, before.grpc_port)
+        launch(home, Path(before.release), before.settings)
         return f"the release before serves again, at {before.http_url}"
     except ToolkitError as error:
         return f"nothing serves now: the release before could not be started again: {error.message}"
 
 
-def _check_ports(host: str, http_port: int, grpc_port: int, held: AbstractSet[int] = frozenset()) -> None:
+def _check_ports(settings: Settings, held: AbstractSet[int] = frozenset()) -> None:
     """Both ports can be bound, but for those that are `held` by the service that is about to make way."""
-    for protocol, port in (("HTTP", http_port), ("GRPC", grpc_port)):
+    for protocol, port in (("HTTP", settings.http_port), ("GRPC", settings.grpc_port)):
         # Of a held port only the address can be tried.
-        _check_port(protocol, host, 0 if port in held else port)
+        _check_port(protocol, settings.host, 0 if port in held else port)
 
 
 def _check_port(protocol: str, host: str, port: int) -> None:
@@ -148,14 +171,21 @@ def _make_run_dir(home: Path) -> Path:
     return path
 
 
-def _start(
-    home: Path, release_dir: Path, run_dir: Path, host: str, http_port: int, grpc_port: int
-) -> subprocess.Popen[bytes]:
-    argv = [sys.executable, "-m", "toolkit.supervisor.service"]
-    argv += [str(home.resolve()), str(release_dir.resolve()), host, str(http_port), str(grpc_port)]
+def _argv(home: Path, release_dir: Path, settings: Settings) -> list[str]:
+    argv = [
+        sys.executable,
+        "-m",
+        "toolkit.supervisor.service",
+        str(home.resolve()),
+        str(release_dir.resolve()),
+    ]
+    return [*argv, json.dumps(asdict(settings))]
+
+
+def _start(home: Path, release_dir: Path, run_dir: Path, settings: Settings) -> subprocess.Popen[bytes]:
+    argv = _argv(home, release_dir, settings)
     with (run_dir / SERVICE_LOG).open("ab") as log:
-        # gRPC's handlers for fork only warn here: we never fork without exec.
-        return process.start(argv, cwd=run_dir, env={"GRPC_ENABLE_FORK_SUPPORT": "0"}, stdout=log, stderr=log)
+        return process.start(argv, cwd=run_dir, env=_ENVIRONMENT, stdout=log, stderr=log)
 
 
 def _wait_until_ready(
@@ -204,6 +234,6 @@ def stop(home: Path) -> Optional[State]:
 
 
 def logs(home: Path) -> list[Path]:
-    """The log files of the newest run."""
+    """The log files of the newest run: of the service, of its requests, and of each replica."""
     runs = sorted((home / "run").glob("*"))
-    return sorted(runs[-1].glob("*.log")) if runs else []
+    return sorted(runs[-1].rglob("*.log")) if runs else []

@@ -1,42 +1,55 @@
-"""One replica process: started in its own session, ready after a golden inference, restarted when it ends."""
+"""One replica process: started in a session and a directory of its own, asked for known answers, ended."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import logging
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Optional
+
+import psutil
 
 from toolkit import child, process
-from toolkit.client import ClientError, DeadlineExceeded, GrpcClient, Unavailable
+from toolkit.client import protocol
 from toolkit.errors import ServiceError
-from toolkit.serving import release
+from toolkit.gateway.body import encode
+from toolkit.gateway.endpoint import Endpoint, Gone
+from toolkit.gateway.faults import Fault
+from toolkit.serving import pulse, release
 from toolkit.smoke import compare
 
 logger = logging.getLogger(__name__)
 
-SOCKET = "unix:replica.sock"
-LOG = "replica.log"
-
-_FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 30.0
+LOG, OUTPUT = "replica.log", "output.log"
 
 
 class ReplicaProcess:
-    """The replica of a release, in the current directory, which is the service's run directory.
+    """A replica of a release. Belongs to one event loop, in a process whose current directory is that of the run.
+
+    Args:
+        index: the place that it fills.
+        generation: which one of those that have filled it.
+        directory: the release.
 
     Attributes:
-        ready: whether the last thing known of it is a golden inference that succeeded.
+        endpoint: the way to it.
+        golden_at: when a golden inference last succeeded, on the monotonic clock; None: never.
     """
 
-    def __init__(self, directory: Path, plan: release.Release) -> None:
-        self._directory = directory
+    def __init__(self, index: int, generation: int, directory: Path, plan: release.Release) -> None:
         self._plan = plan
-        self._process: Optional[subprocess.Popen[bytes]] = None
-        self.ready = False
+        self._directory = directory
+        self._folder = Path(f"replica-{index}")
+        self._socket = self._folder / f"{generation}.sock"
+        self._pulse = self._socket.with_suffix(".pulse")
+        self._golden = release.cheapest_golden(directory)
+        self.endpoint = Endpoint(index, f"unix:{self._socket}")
+        self.golden_at: float | None = None
 
     async def start(self) -> None:
         """Start it and wait for its golden inference.
@@ -44,92 +57,119 @@ class ReplicaProcess:
         Raises:
             ServiceError: it ended, or did not answer rightly in time; with the last lines of its log.
         """
-        Path(SOCKET.partition(":")[2]).unlink(missing_ok=True)
-        argv = [
-            sys.executable,
-            "-m",
-            "toolkit.serving.replica",
-            str(self._directory),
-            SOCKET,
-            str(os.getpid()),
-        ]
-        with Path(LOG).open("ab") as log:
-            self._process = process.start(
-                argv, env={"GLOG_minloglevel": "2", "PYTHONUNBUFFERED": "1"}, stdout=log, stderr=log
-            )
-        await self._wait_until_golden(self._process)
-        self.ready = True
-
-    async def _wait_until_golden(self, started: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + self._plan.limits.start_seconds
-        last = ""
-        while time.monotonic() < deadline:
-            if started.poll() is not None:
-                raise _failed(f"the replica ended with exit code {started.returncode} while it started")
-            try:
-                await asyncio.to_thread(self._golden)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._spawn()
+        seconds = self._plan.limits.start_seconds
+        asked = asyncio.ensure_future(self.ask_golden(wait=True))
+        try:
+            await asyncio.wait({asked, self._ended}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if asked.done() and not isinstance(asked.exception(), Gone):
+                asked.result()
                 return
-            except (Unavailable, DeadlineExceeded) as error:
-                last = str(error)
-                await asyncio.sleep(0.2)
-            except ClientError as error:
-                raise _failed(f"the replica refuses the golden request: {error}") from error
-        raise _failed(f"the replica gave no answer within {self._plan.limits.start_seconds:g} s ({last})")
+        finally:
+            asked.cancel()
+        if await self.ends_within(1):
+            raise self.failed(f"it ended with exit code {self._ended.result()} while it started")
+        raise self.failed(f"it gave no answer within {seconds:g} s")
 
-    def _golden(self) -> None:
-        """One inference with a known answer.
+    def _spawn(self) -> None:
+        argv = [sys.executable, "-m", "toolkit.serving.replica", str(self._directory)]
+        threads = str(self._plan.limits.threads)
+        environment = {
+            "GLOG_minloglevel": "2",
+            "PYTHONUNBUFFERED": "1",
+            # Each replica has its share of the cores; OpenCV and OpenMP would take all of them.
+            "OMP_NUM_THREADS": threads,
+            "OPENCV_FOR_THREADS_NUM": threads,
+            # With an arena for every thread, glibc keeps what threads have freed and others could use.
+            "MALLOC_ARENA_MAX": "2",
+        }
+        with (self._folder / OUTPUT).open("wb") as output:
+            # By this very thread: the kernel ends a replica when the thread that started it ends.
+            self._process: subprocess.Popen[bytes] = process.start(
+                [*argv, self._socket.name, str(os.getpid())],
+                env=environment,
+                cwd=self._folder,
+                stdout=output,
+                stderr=output,
+            )
+        self._ended = asyncio.ensure_future(asyncio.to_thread(self._process.wait))
+        self._usage = psutil.Process(self._process.pid)
+
+    async def ask_golden(self, wait: bool = False) -> None:
+        """One inference with a known answer; takes as long as it takes.
+
+        Args:
+            wait: for a process that is just starting.
 
         Raises:
-            ClientError: no answer yet.
-            ServiceError: another answer.
+            Gone: it is not there.
+            ServiceError: it gives another answer, or none.
         """
-        image, expected = release.goldens(self._directory)[0]
-        with GrpcClient(SOCKET, timeout=self._plan.limits.deadline_seconds) as client:
-            answer = client.predict(self._plan.name, image.read_bytes())
-        differences = compare(expected, answer.raw)
+        image, expected = self._golden
+        request = protocol.pack_image(self._plan.name, encode(image))
+        try:
+            reply = await self.endpoint.call(protocol.PATH, request, wait=wait)
+        except Fault as fault:
+            raise self.failed(f"it refuses the golden request: {fault}") from fault
+        answer = protocol.Response.FromString(reply.body)
+        if answer.err_no != protocol.OK:
+            raise self.failed(f"it answers the golden request with error {answer.err_no}: {answer.err_msg}")
+        differences = compare(expected, json.loads(protocol.first_value(answer, protocol.RESULT_KEY) or "{}"))
         if differences:
-            raise _failed("the replica answers other than the gate recorded: " + "; ".join(differences[:3]))
+            raise self.failed("it answers other than the gate recorded: " + "; ".join(differences[:3]))
+        self.golden_at = time.monotonic()
 
-    async def watch(self) -> None:
-        """Start it again whenever it ends, with growing pauses; runs until cancelled."""
-        pause = _FIRST_BACKOFF
-        while True:
-            await self._ended()
-            self.ready = False
-            logger.error(
-                "the replica ended with exit code %s; it is started again in %g s", self._exit_code(), pause
-            )
-            await asyncio.sleep(pause)
-            started = time.monotonic()
-            try:
-                await self.start()
-                logger.info("the replica is back after %.1f s", time.monotonic() - started)
-                pause = _FIRST_BACKOFF
-            except Exception as error:
-                # Whatever it was, a full disk or too many processes: it is tried again.
-                logger.error("the replica could not be started: %s", error)
-                self.stop(grace=0)
-                pause = min(2 * pause, _LONGEST_BACKOFF)
+    async def ends_within(self, seconds: float) -> bool:
+        """Whether the process ends before so many seconds have passed; returns as soon as it does."""
+        await asyncio.wait({self._ended}, timeout=seconds)
+        return self._ended.done()
 
-    async def _ended(self) -> None:
-        """Wait in a thread, so that the end is known at once and nobody is sent to a replica that is gone."""
-        if self._process is not None:
-            await asyncio.to_thread(self._process.wait)
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
 
-    def _exit_code(self) -> Optional[int]:
-        return self._process.returncode if self._process else None
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._ended.result() if self._ended.done() else None
 
-    def stop(self, grace: float) -> None:
-        """End it with its whole group."""
-        self.ready = False
-        if self._process is not None:
-            process.stop_group(self._process.pid, grace)
-            self._process.wait()
+    @property
+    def pulse(self) -> int:
+        """How often it has beaten."""
+        return pulse.read(self._pulse)
+
+    def usage(self) -> tuple[int, float]:
+        """Bytes of resident memory, and seconds of processor time; zeros when it is gone."""
+        try:
+            with self._usage.oneshot():
+                times = self._usage.cpu_times()
+                return self._usage.memory_info().rss, times.user + times.system
+        except psutil.Error:
+            return 0, 0.0
+
+    async def stop(self, grace: float) -> None:
+        """End it with its whole group, and leave nothing but its logs."""
+        if hasattr(self, "_process"):
+            await asyncio.to_thread(process.stop_group, self._process.pid, grace)
+            await asyncio.wait({self._ended})
+        await self.endpoint.close()
+        for path in (self._socket, self._pulse):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def failed(self, what: str) -> ServiceError:
+        """An error about it, with the end of its logs."""
+        told = "\n".join(
+            child.tail(path) for path in (self._folder / LOG, self._folder / OUTPUT) if _has_text(path)
+        )
+        return ServiceError(
+            f"replica {self.endpoint.index} failed: {what}; the last lines of its log:\n{told or child.tail(Path())}",
+            where=str(self._folder.resolve()),
+            remedy="`make logs` shows the whole log",
+        )
 
 
-def _failed(message: str) -> ServiceError:
-    return ServiceError(
-        f"{message}; the last lines of its log:\n{child.tail(Path(LOG))}",
-        where=str(Path(LOG).resolve()),
-        remedy="`make logs` shows the whole log",
-    )
+def _has_text(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
+
+from toolkit.supervisor.settings import Settings
 
 STATE_FILE = "service.json"
 
-STARTING, READY, FAILED = "starting", "ready", "failed"
+STARTING, READY, STOPPING, FAILED = "starting", "ready", "stopping", "failed"
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,10 @@ class State:
         birth: what tells this process from a later one of the same pid; see `birth_of`.
         release: the release's directory.
         run_dir: where the service runs and logs.
-        status: `starting`, `ready` or `failed`.
+        settings: how it runs; the ports are those in use.
+        status: `starting`, `ready`, `stopping` or `failed`.
         message: why it failed.
+        replicas: a `ReplicaStatus` of each, as of the last change.
     """
 
     pid: int
@@ -32,13 +36,27 @@ class State:
     name: str
     release: str
     run_dir: str
-    host: str
-    http_port: int
-    grpc_port: int
+    settings: Settings
     birth: str = ""
     grace_seconds: float = 10.0
     status: str = STARTING
     message: str = ""
+    replicas: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def host(self) -> str:
+        """Address that it listens on."""
+        return self.settings.host
+
+    @property
+    def http_port(self) -> int:
+        """Port of HTTP."""
+        return self.settings.http_port
+
+    @property
+    def grpc_port(self) -> int:
+        """Port of gRPC."""
+        return self.settings.grpc_port
 
     @property
     def alive(self) -> bool:
@@ -54,7 +72,8 @@ class State:
     def http_url(self) -> str:
         """Base URL of the HTTP endpoint, from this machine."""
         host = f"[{self.client_host}]" if ":" in self.client_host else self.client_host
-        return f"http://{host}:{self.http_port}"
+        scheme = "http" if self.settings.tls is None else "https"
+        return f"{scheme}://{host}:{self.http_port}"
 
     @property
     def grpc_target(self) -> str:
@@ -62,11 +81,15 @@ class State:
         host = f"[{self.client_host}]" if ":" in self.client_host else self.client_host
         return f"{host}:{self.grpc_port}"
 
+    def to_json(self) -> dict[str, Any]:
+        """The record as a JSON object, with where to reach the service."""
+        return {**asdict(self), "http": self.http_url, "grpc": self.grpc_target}
+
     def write(self, directory: Path) -> None:
         """Put it in the place of the record before, whole."""
         directory.mkdir(parents=True, exist_ok=True)
         partial = directory / f".{STATE_FILE}.{os.getpid()}"
-        partial.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
+        partial.write_text(json.dumps(self.to_json(), indent=2), encoding="utf-8")
         partial.replace(directory / STATE_FILE)
 
 
@@ -85,9 +108,10 @@ def read(directory: Path) -> Optional[State]:
     """The record in `directory`, of a service that may have ended; None where there is none."""
     try:
         data = json.loads((directory / STATE_FILE).read_text(encoding="utf-8"))
-        known = {field.name for field in fields(State)}
-        return State(**{key: value for key, value in data.items() if key in known})
-    except (OSError, ValueError, TypeError, AttributeError):
+        known = {item.name for item in fields(State)}
+        told = {key: value for key, value in data.items() if key in known}
+        return State(**{**told, "settings": Settings(**told["settings"])})
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return None
 
 

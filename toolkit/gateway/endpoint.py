@@ -1,0 +1,111 @@
+"""The channel to one replica: serialized requests in, serialized responses out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from toolkit.gateway.faults import BadRequest, Fault, ReplicaFault, UnknownModel
+
+# What the replica puts its timings under, see toolkit/serving/timing.py.
+_TIMINGS = "toolkit-timings"
+
+_OPTIONS = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.enable_http_proxy", 0),
+    # A replica that is starting is found within a moment; gRPC's own back-off grows to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+)
+
+# CANCELLED is what a replica that is being stopped answers to the requests it drops.
+_GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+_FAULTS: Mapping[grpc.StatusCode, type[Fault]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: BadRequest,
+    grpc.StatusCode.NOT_FOUND: UnknownModel,
+}
+
+
+class Gone(Exception):
+    """The replica went away, or is not there: nothing is known of the request."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a replica answered, and where it says that the time went."""
+
+    body: bytes
+    timings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Endpoint:
+    """One replica, at a gRPC target; to be made and used within one event loop.
+
+    Attributes:
+        index: the place that the replica fills.
+        in_flight: requests that it has and that clients may be waiting for.
+        alone: whether the request that it has is to have no company.
+    """
+
+    def __init__(self, index: int, target: str) -> None:
+        self.index = index
+        self.in_flight = 0
+        self.alone = False
+        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+
+    async def call(
+        self, path: str, request: bytes, timeout: float | None = None, wait: bool = False
+    ) -> Reply:
+        """Forward a serialized message.
+
+        Args:
+            path: of the gRPC method.
+            timeout: seconds.
+            wait: for a replica that is not there yet.
+
+        Raises:
+            Gone: it went away, or is not there.
+            TimeoutError: no answer within `timeout`.
+            Fault: it refused the request, or failed.
+        """
+        method: Any = self._channel.unary_unary(path, request_serializer=None, response_deserializer=None)
+        call = method(request, timeout=timeout, wait_for_ready=wait)
+        try:
+            body = bytes(await call)
+            return Reply(body, _timings(await call.trailing_metadata()))
+        except grpc.aio.AioRpcError as error:
+            raise _translate(error) from error
+
+    async def close(self) -> None:
+        """Close the channel and end the calls on it."""
+        await self._channel.close(None)
+
+
+def _timings(metadata: Any) -> Mapping[str, Any]:
+    for key, value in metadata or ():
+        if key == _TIMINGS:
+            found = json.loads(value)
+            return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _translate(error: grpc.aio.AioRpcError) -> Exception:
+    if error.code() in _GONE:
+        return Gone(f"{error.code().name}: {error.details()}")
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return TimeoutError("no answer in time")
+    if error.code() in _FAULTS:
+        return _FAULTS[error.code()](
+            error.details() or error.code().name, "see the documentation of the model"
+        )
+    return ReplicaFault(
+        f"the model server failed: {error.code().name}: {error.details()}", "see the log of the service"
+    )

@@ -1,0 +1,105 @@
+"""The one way in: places for requests, and what replicas answer in the terms of the pipeline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Callable
+
+from toolkit import oip
+from toolkit.client import protocol
+from toolkit.gateway.catalog import Catalog
+from toolkit.gateway.deadline import Deadline
+from toolkit.gateway.dispatch import Dispatcher
+from toolkit.gateway.faults import (
+    BadRequest,
+    Fault,
+    NotReady,
+    Overloaded,
+    ReplicaFault,
+    TooLarge,
+    UnknownModel,
+    Unprocessable,
+)
+from toolkit.gateway.options import GatewayOptions
+from toolkit.gateway.pool import Pool
+
+_BY_ERR_NO: dict[int, tuple[type[Fault], str]] = {
+    protocol.BAD_REQUEST: (BadRequest, "send the bytes of an image file (JPEG, PNG, ...), base64-encoded"),
+    protocol.UNPROCESSABLE: (Unprocessable, "send another image; one that opens in a viewer"),
+    protocol.TOO_LARGE: (TooLarge, "send an image with fewer pixels"),
+    protocol.NO_SERVICE: (UnknownModel, "GET / lists the models"),
+}
+
+
+class FrontDesk:
+    """Implements `Desk`; for one event loop.
+
+    Args:
+        places: requests that are read, wait or are answered at once.
+        is_ready: whether a replica answered a golden inference rightly of late; must not block.
+
+    Attributes:
+        options, catalog: as given.
+        in_flight: places that are held.
+    """
+
+    def __init__(
+        self,
+        options: GatewayOptions,
+        catalog: Catalog,
+        pool: Pool,
+        dispatcher: Dispatcher,
+        places: int,
+        is_ready: Callable[[], bool],
+    ) -> None:
+        self.options = options
+        self.catalog = catalog
+        self.in_flight = 0
+        self._pool = pool
+        self._dispatcher = dispatcher
+        self._places = places
+        self._is_ready = is_ready
+
+    @property
+    def ready(self) -> bool:
+        """What the supervisor says."""
+        return self._is_ready()
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """See `Desk.slot`."""
+        if not self.ready:
+            raise NotReady("the service is not ready", "try again in a moment; /readyz says when it is")
+        if self.in_flight >= self._places:
+            raise Overloaded(
+                f"{self._places} requests are under way already",
+                "try again later, or send fewer at a time",
+                retry_after=min(30, max(1, math.ceil(self._pool.seconds_to_wait))),
+            )
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+    async def predict(self, image: str, deadline: Deadline) -> str:
+        """See `Desk.predict`."""
+        body = await self.pipeline(protocol.pack_image(self.catalog.pipeline.name, image), deadline)
+        answer = protocol.Response.FromString(body)
+        if answer.err_no != protocol.OK:
+            kind, remedy = _BY_ERR_NO.get(answer.err_no, (ReplicaFault, "see the log of the service"))
+            raise kind(answer.err_msg or f"the model server answered error {answer.err_no}", remedy)
+        text = protocol.first_value(answer, protocol.RESULT_KEY)
+        if text is None:
+            raise ReplicaFault("the model server answered without a result", "see the log of the service")
+        return text
+
+    async def pipeline(self, request: bytes, deadline: Deadline) -> bytes:
+        """See `Desk.pipeline`."""
+        return (await self._dispatcher.ask(protocol.PATH, request, deadline)).body
+
+    async def infer(self, request: bytes, deadline: Deadline) -> bytes:
+        """See `Desk.infer`."""
+        return (await self._dispatcher.ask(oip.INFER_PATH, request, deadline)).body
