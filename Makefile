@@ -17,6 +17,14 @@ STRICT ?=#            1: `make evaluate` fails too if the verdict on what would 
 HOST ?=#              address to listen on (127.0.0.1 if not given)
 HTTP_PORT ?=#         port for HTTP (9393 if not given)
 GRPC_PORT ?=#         port for gRPC (9394 if not given)
+REPLICAS ?=#          replica processes (as many as the cores bear if not given)
+API_KEYS ?=#          file of API keys that clients must have one of
+TLS_CERT ?=#          certificate (PEM) that both ports speak TLS with
+TLS_KEY ?=#           its private key (PEM)
+TLS_CLIENT_CA ?=#     clients must have a certificate of this authority (PEM)
+IMAGE ?=#             image for `make profile`, instead of those of the release
+SECONDS ?= 120#       how long `make chaos`, and each target of `make fuzz`, run
+REQUESTS ?= 5000#     how many `make soak` sends
 BUILD ?= build#       directory for everything that is built
 V ?=#                 1: say in detail what is done
 ARGS ?=#              anything further to pass on to the command
@@ -41,7 +49,9 @@ PORT_OPTIONS = $(call option,--host,HOST) $(call option,--http-port,HTTP_PORT) $
 MODEL_OPTIONS = $(call option,--model,MODEL) $(BUILD_OPTIONS)
 STAGE_OPTIONS = $(MODEL_OPTIONS) $(call option,--data,DATA) $(call option,--precision,PRECISION) \
     $(call option,--budget,BUDGET)
-DEPLOY_OPTIONS = $(STAGE_OPTIONS) $(PORT_OPTIONS)
+DEPLOY_OPTIONS = $(STAGE_OPTIONS) $(PORT_OPTIONS) $(call option,--replicas,REPLICAS) \
+    $(call option,--api-keys,API_KEYS) $(call option,--tls-cert,TLS_CERT) $(call option,--tls-key,TLS_KEY) \
+    $(call option,--tls-client-ca,TLS_CLIENT_CA)
 
 .PHONY: help venv
 help:
@@ -80,14 +90,16 @@ report: venv ## Write the report of the evaluation, and say where it is
 convert: venv ## Write the chosen model in the format of Paddle Serving
 	@$(TOOLKIT) convert $(STAGE_OPTIONS) $(ARGS)
 render: venv ## Write the configuration of the service from templates/
-	@$(TOOLKIT) render $(DEPLOY_OPTIONS) $(ARGS)
+	@$(TOOLKIT) render $(STAGE_OPTIONS) $(ARGS)
 launch: venv ## Start the service and wait until it answers
 	@$(TOOLKIT) launch $(DEPLOY_OPTIONS) $(ARGS)
 smoke: venv ## Ask the running service over HTTP and gRPC and check its answers
 	@$(TOOLKIT) smoke $(MODEL_OPTIONS) $(ARGS)
 
 ## The running service
-.PHONY: status logs stop
+.PHONY: serve status logs stop profile
+serve: venv ## Run the service in the foreground, for systemd and containers
+	@$(TOOLKIT) serve $(DEPLOY_OPTIONS) $(ARGS)
 status: venv ## Say whether the service of MODEL runs, where and since when
 	@$(TOOLKIT) status $(MODEL_OPTIONS) $(ARGS)
 logs: venv ## Show the logs of the service of MODEL
@@ -95,12 +107,21 @@ logs: venv ## Show the logs of the service of MODEL
 stop: venv ## Stop the service of MODEL and everything it started
 	@$(TOOLKIT) stop $(MODEL_OPTIONS) $(ARGS)
 
+profile: venv ## Show where the time of a request goes, down to the engine's operators
+	@$(TOOLKIT) profile $(STAGE_OPTIONS) $(call option,--image,IMAGE) $(ARGS)
+
 ## Development
-.PHONY: test test-e2e lint format lock schema clean
+.PHONY: test test-e2e chaos soak fuzz lint format lock schema clean
 test: venv ## Unit tests and one real deployment
 	@$(BIN)/python -m pytest -m "not long" $(ARGS)
 test-e2e: venv ## The tests that take many minutes
 	@$(BIN)/python -m pytest -m long $(ARGS)
+chaos: venv ## Kill replicas of the release under load, and print what clients saw of it
+	@$(BIN)/python -m tests.chaos $(MODEL_OPTIONS) --seconds $(SECONDS) $(call option,--replicas,REPLICAS) $(ARGS)
+soak: venv ## Send REQUESTS images of mixed sizes to the running service, and watch the memory of its replicas
+	@$(BIN)/python -m tests.soak $(MODEL_OPTIONS) --requests $(REQUESTS) $(ARGS)
+fuzz: venv ## Send mutated bytes to every parser of what clients send
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 lint: venv ## Check style, formatting and types; change nothing
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check

@@ -48,6 +48,7 @@ OWNERS |= {
     "pydantic": {"spec", "serving"},
 }
 OWNERS["pydantic"] |= {"gateway"}
+OWNERS |= {"swagger_ui_bundle": {"gateway"}, "prometheus_client": {"gateway"}, "grpc_health": {"gateway"}}
 
 MODULES = sorted((ROOT / "toolkit").rglob("*.py"))
 

@@ -14,15 +14,17 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MAKEFILE = (ROOT / "Makefile").read_text()
 
-STAGES = ("export", "optimize", "calibrate", "quantize", "evaluate", "report", "convert")
-DEPLOYING = ("deploy", "render", "launch")
+STAGES = ("export", "optimize", "calibrate", "quantize", "evaluate", "report", "convert", "render")
+DEPLOYING = ("deploy", "launch", "serve")
 RUNNING = ("smoke", "status", "logs", "stop")
+MEASURING = ("profile", "chaos", "soak", "fuzz")
 OTHERS = ("setup", "doctor", "test", "test-e2e", "lint", "format", "lock", "schema", "clean")
 
 MODEL = ["--model", "ocr"]
 BUILD = ["--build", "build"]
 DATA = ["--data", "images", "--precision", "int8", "--budget", "5m"]
 PORTS = ["--host", "0.0.0.0", "--http-port", "80", "--grpc-port", "81"]
+SERVICE = ["--replicas", "3", "--api-keys", "k", "--tls-cert", "c", "--tls-key", "d", "--tls-client-ca", "e"]
 EVERY_VARIABLE = {
     "DATA": "images",
     "PRECISION": "int8",
@@ -30,6 +32,14 @@ EVERY_VARIABLE = {
     "HOST": "0.0.0.0",
     "HTTP_PORT": "80",
     "GRPC_PORT": "81",
+    "REPLICAS": "3",
+    "API_KEYS": "k",
+    "TLS_CERT": "c",
+    "TLS_KEY": "d",
+    "TLS_CLIENT_CA": "e",
+    "IMAGE": "i.jpg",
+    "SECONDS": "9",
+    "REQUESTS": "8",
     "V": "1",
 }
 
@@ -61,7 +71,7 @@ def test_make_alone_lists_every_target_with_a_line_about_it() -> None:
     result = make()
     assert (result.returncode, result.stderr) == (0, "")
     listed = re.findall(r"^  ([a-z][a-z0-9-]*) +\S+ \S+", result.stdout, flags=re.MULTILINE)
-    assert set(listed) == {*STAGES, *DEPLOYING, *RUNNING, *OTHERS}
+    assert set(listed) == {*STAGES, *DEPLOYING, *RUNNING, *MEASURING, *OTHERS}
     assert len(listed) == len(set(listed))
 
 
@@ -76,6 +86,14 @@ def test_make_alone_lists_every_variable_with_its_default() -> None:
         "HOST": "",
         "HTTP_PORT": "",
         "GRPC_PORT": "",
+        "REPLICAS": "",
+        "API_KEYS": "",
+        "TLS_CERT": "",
+        "TLS_KEY": "",
+        "TLS_CLIENT_CA": "",
+        "IMAGE": "",
+        "SECONDS": "120",
+        "REQUESTS": "5000",
         "BUILD": "build",
         "V": "",
         "ARGS": "",
@@ -102,7 +120,8 @@ def test_a_target_is_the_command_of_its_name(target: str) -> None:
     ("targets", "options"),
     [
         (STAGES, [*MODEL, *BUILD, "-v", *DATA]),
-        (DEPLOYING, [*MODEL, *BUILD, "-v", *DATA, *PORTS]),
+        (DEPLOYING, [*MODEL, *BUILD, "-v", *DATA, *PORTS, *SERVICE]),
+        (("profile",), [*MODEL, *BUILD, "-v", *DATA, "--image", "i.jpg"]),
         (RUNNING, [*MODEL, *BUILD, "-v"]),
         (("doctor",), [*PORTS, *BUILD, "-v"]),
         (("clean",), [*BUILD, "-v"]),
@@ -115,6 +134,19 @@ def test_a_target_passes_on_what_its_command_takes_and_no_more(
     variables = [f"{name}={value}" for name, value in EVERY_VARIABLE.items()]
     for target in targets:
         assert command_of(target, *variables) == [".venv/bin/toolkit", target, *options]
+
+
+@pytest.mark.parametrize(
+    ("target", "options"),
+    [
+        ("chaos", [*MODEL, *BUILD, "-v", "--seconds", "9", "--replicas", "3"]),
+        ("soak", [*MODEL, *BUILD, "-v", "--requests", "8"]),
+        ("fuzz", ["--seconds", "9"]),
+    ],
+)
+def test_what_tries_the_service_is_a_program_of_the_tests(target: str, options: list[str]) -> None:
+    variables = [f"{name}={value}" for name, value in EVERY_VARIABLE.items()]
+    assert command_of(target, *variables) == [".venv/bin/python", "-m", f"tests.{target}", *options]
 
 
 def test_anything_further_goes_last() -> None:

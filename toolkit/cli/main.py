@@ -14,6 +14,7 @@ from toolkit.cli import project, service, show, stages
 from toolkit.cli import result as results
 from toolkit.cli.deploy import deploy
 from toolkit.cli.doctor import doctor
+from toolkit.cli.profile import profile_command
 
 # Commands start children and speak gRPC, but never fork without exec: gRPC's handlers for fork only get in the way.
 # It reads this when it is first used.
@@ -46,6 +47,7 @@ for _command in (
     service.status,
     service.logs,
     service.stop,
+    profile_command,
     project.schema,
     project.clean,
 ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +98,34 @@ def _describe(state: State, ready: bool) -> str:
     except TemplateError as error:
         steps = f"not known: {error.message}"
     minutes, seconds = divmod(int(time.time() - state.created), 60)
-    return (
-        f"{state.name} is {'ready' if ready else 'running, but NOT ready: see `make logs`'}\n"
-        f"  models   {steps}\n  HTTP     {state.http_url}/predict/{state.name}\n  gRPC     {state.grpc_target}\n"
-        f"  process  {state.pid}, up {minutes} min {seconds} s\n  release  {state.release}\n  logs     {state.run_dir}"
-    )
+    lines = [
+        f"{state.name} is {'ready' if ready else 'running, but NOT ready: see `make logs`'}",
+        f"  models   {steps}",
+        f"  HTTP     {state.http_url}/predict/{state.name}",
+        f"  gRPC     {state.grpc_target}",
+        f"  open to  {_guards(state)}",
+        *(f"  replica  {_replica(item)}" for item in state.replicas),
+        f"  process  {state.pid}, up {minutes} min {seconds} s",
+        f"  release  {state.release}",
+        f"  logs     {state.run_dir}",
+    ]
+    return "\n".join(lines)
+
+
+def _guards(state: State) -> str:
+    """Who can reach it, in words."""
+    where = "this machine only" if state.loopback else f"whoever reaches {state.host}"
+    keys = "API keys" if state.settings.keys_file else "no API keys from a file"
+    tls = "no TLS" if state.settings.tls is None else "TLS"
+    return f"{where}; {keys}, {tls}{', client certificates' if state.settings.tls_client_ca else ''}"
+
+
+def _replica(told: Mapping[str, Any]) -> str:
+    restarts = ", ".join(f"{count} x {reason}" for reason, count in told["restarts"])
+    memory = f", {told['memory_bytes'] >> 20} MB" if told["memory_bytes"] else ""
+    replaced = f", replaced: {restarts}" if restarts else ""
+    why = f"\n           {told['message'].splitlines()[0]}" if told["message"] else ""
+    return f"{told['index']}: {told['state']}{memory}{replaced}{why}"
 
 
 @click.command("logs")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Optional
+from typing import Any
 
 import click
 
 from toolkit.cli import result as results
 from toolkit.cli import show
-from toolkit.cli.options import context_of, port_options, stage_options
+from toolkit.cli.options import context_of, stage_options
 from toolkit.errors import InconclusiveError
 from toolkit.stages import (
     calibrate,
@@ -71,18 +71,13 @@ def _report(context: Context, made: Made, as_json: bool) -> None:
         click.echo(f"{name:<8} {item.path}")
 
 
-def _command(
-    name: str, text: str, make: Callable[[Context], Made], with_ports: bool = False
-) -> click.Command:
-    def run(
-        as_json: bool, host: Optional[str] = None, http_port: int = 0, grpc_port: int = 0, **options: Any
-    ) -> None:
-        del host, http_port, grpc_port
+def _command(name: str, text: str, make: Callable[[Context], Made]) -> click.Command:
+    def run(as_json: bool, **options: Any) -> None:
         context = context_of(as_json=as_json, **options)
         _report(context, make(context), as_json)
 
     run.__doc__ = text
-    return click.command(name, help=text)(stage_options(port_options(run) if with_ports else run))
+    return click.command(name, help=text)(stage_options(run))
 
 
 export_command = _command("export", "Write the FP32 model of each step and its signature.", _each(export.run))
@@ -102,7 +97,6 @@ render_command = _command(
     "render",
     "Write the release: chosen models, configs from templates/, golden requests.",
     lambda context: {context.spec.name: render.run(context, evaluate.run(context))},
-    with_ports=True,
 )
 
 

@@ -106,7 +106,7 @@ def _headers(record: Record) -> Iterator[tuple[bytes, bytes]]:
     yield b"x-request-id", record.request_id.encode("ascii")
     stages: Any = record.timings.get("stages")
     if isinstance(stages, dict):
-        spent = {"queue": record.queue_seconds, **stages}
+        spent = {"queue": record.queue_seconds, **stages, "total": record.seconds}
         text = ", ".join(f"{name};dur={seconds * 1000:.1f}" for name, seconds in spent.items())
         # https://www.w3.org/TR/server-timing/
         yield b"server-timing", text.encode("ascii", errors="replace")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -29,15 +30,17 @@ def create_app(desk: Desk, metrics: Metrics, keys: Keys | None) -> FastAPI:
         redirect_slashes=False,
     )
     app.add_middleware(Arrival, metrics=metrics, keys=keys)
+    # Says so in the API's description; `Arrival` is what checks.
+    locked = [] if keys is None else [Depends(HTTPBearer(auto_error=False))]
     _handle_errors(app, metrics)
+    app.include_router(pages.router(desk))
+    app.include_router(_status_routes(desk, metrics))
     for router in (
-        pages.router(desk),
-        _status_routes(desk, metrics),
         oip_rest.router(desk),
         _predict_routes(desk),
         legacy.router(desk),
     ):
-        app.include_router(router)
+        app.include_router(router, dependencies=locked)
     return app
 
 

@@ -8,8 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import templates
-from toolkit.serving import config, release
-from toolkit.serving.release import CONFIG_FILE, GOLDEN_DIR, MODELS_DIR, PIPELINE_DIR, RELEASE_FILE
+from toolkit.doctor import HTTP_PORT
+from toolkit.serving import config, monitoring, release
+from toolkit.serving.release import (
+    CONFIG_FILE,
+    GOLDEN_DIR,
+    MODELS_DIR,
+    MONITORING_DIR,
+    PIPELINE_DIR,
+    RELEASE_FILE,
+)
 from toolkit.stages import convert
 from toolkit.stages.context import PACKAGE, Context
 from toolkit.stages.evaluate import Outcome
@@ -18,7 +26,7 @@ from toolkit.store.artifact import Artifact
 
 _CONFIG_TEMPLATE, _RELEASE_TEMPLATE = "serving/config.yml.j2", "serving/release.yml.j2"
 
-_TEMPLATES = ("serving",)
+_TEMPLATES = ("serving", "monitoring", "web")
 
 # What runs around a release: a change of it, too, starts the service anew with the next deployment.
 _SERVICE_CODE = ("serving", "gateway", "supervisor", "client", "oip", "smoke.py", "logs.py")
@@ -78,6 +86,7 @@ def _render(
     )
     shutil.copytree(outcome.artifact.path / GOLDEN_DIR, target / GOLDEN_DIR)
     _render_configs(context, [_step(outcome, converted, name) for name in context.spec.steps], target)
+    _render_monitoring(context, target / MONITORING_DIR)
     return {"steps": {name: variant.options.label for name, variant in outcome.chosen.items()}}
 
 
@@ -89,3 +98,10 @@ def _render_configs(context: Context, steps: Sequence[Mapping[str, Any]], target
     text, _ = templates.render_yaml(_RELEASE_TEMPLATE, **variables)
     (target / RELEASE_FILE).write_text(text, encoding="utf-8")
     release.read(target)
+
+
+def _render_monitoring(context: Context, target: Path) -> None:
+    spec = context.spec
+    target.mkdir()
+    for name, text in monitoring.render(spec.name, HTTP_PORT, spec.steps).items():
+        (target / name).write_text(text, encoding="utf-8")

@@ -64,6 +64,11 @@ class State:
         return bool(self.birth) and birth_of(self.pid) == self.birth
 
     @property
+    def loopback(self) -> bool:
+        """Whether only programs on this machine can reach it."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+    @property
     def client_host(self) -> str:
         """The address that a client on this machine uses."""
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
