@@ -54,9 +54,11 @@ def _check_answers(ask: Any, name: str) -> None:
 
 
 def _check_text_tensor(ask: Any, name: str) -> None:
-    """Stock clients can pack a text as a tensor of type 12."""
-    tensor = protocol.Tensor(name="image", str_data=[_IMAGE], elem_type=12)
-    assert ask(name=name, tensors=[tensor]).err_no == 0
+    """Stock clients can pack a text as a tensor of type 12; the front door packs a file as it is."""
+    text = protocol.Tensor(name="image", str_data=[_IMAGE], elem_type=12)
+    file = protocol.Tensor(name="image", byte_data=png(), elem_type=protocol.FILE_TYPE)
+    for tensor in (text, file):
+        assert ask(name=name, tensors=[tensor]).err_no == 0
 
 
 def _check_refusals(ask: Any, name: str) -> None:
@@ -69,7 +71,7 @@ def _check_refusals(ask: Any, name: str) -> None:
         "another key": (protocol.BAD_REQUEST, {"name": name, "key": ["picture"], "value": [_IMAGE]}),
         "a key without a value": (protocol.BAD_REQUEST, {"name": name, "key": ["image"]}),
         "broken base64": (protocol.BAD_REQUEST, {"name": name, "key": ["image"], "value": ["###"]}),
-        "not an image": (protocol.BAD_REQUEST, {"name": name, "key": ["image"], "value": [_NOT_AN_IMAGE]}),
+        "not an image": (protocol.UNPROCESSABLE, {"name": name, "key": ["image"], "value": [_NOT_AN_IMAGE]}),
         "an empty image": (protocol.BAD_REQUEST, {"name": name, "key": ["image"], "value": [""]}),
         "a tensor that is no text": (protocol.BAD_REQUEST, {"name": name, "tensors": [pickled]}),
         "too many pixels": (protocol.TOO_LARGE, {"name": name, "key": ["image"], "value": [huge]}),

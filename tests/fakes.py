@@ -6,8 +6,9 @@ The contract, which `tests/contract.py` checks on the fake and on the real repli
 - Request(name, method="prediction", key=["image"], value=["<base64>"]) -> Response(err_no=0, key=["result"],
   value=['{"lines": [{"text", "score", "box": [[x, y] * 4]}], "width", "height"}']);
 - an empty name is any name; another model's name is err_no 3002 (Paddle Serving's own NO_SERVICE);
-- the image may also come as a tensor that is a text (elem_type 12), as stock clients can pack it;
-- missing image, broken base64, not an image, other tensors: err_no 51; too many pixels: 52; all with an err_msg;
+- the image may also come as a tensor that is a text (elem_type 12), as stock clients can pack it, or a file as it is
+  (elem_type 100), as the front door packs it;
+- missing image, broken base64, other tensors: err_no 51; too many pixels: 52; not an image: 54; all with an err_msg;
 - an error number is an answer: the gRPC status is OK.
 
 Only PNG is an image to the fake: it believes the size in the header, and reads the same two lines in each.
@@ -32,6 +33,8 @@ import grpc
 from toolkit.client import protocol
 
 MAX_PIXELS = 100_000_000
+
+_FILE = protocol.FILE_TYPE
 
 LINES = [
     {"text": "你好, world", "score": 0.98765, "box": [[1.0, 2.0], [50.0, 2.0], [50.0, 12.0], [1.0, 12.0]]},
@@ -131,18 +134,24 @@ class FakeReplica:
     def _answer(self, request: Any) -> Any:
         if request.name not in ("", self._name):
             return _failed(protocol.NO_SERVICE, "Failed to inference: Service name error.")
-        if any(tensor.elem_type != 12 for tensor in request.tensors):
+        if any(tensor.elem_type not in (12, _FILE) for tensor in request.tensors):
             return _failed(protocol.BAD_REQUEST, "a tensor that is no text")
+        files = {tensor.name: tensor.byte_data for tensor in request.tensors if tensor.elem_type == _FILE}
+        if files:
+            return self._read(files[protocol.IMAGE_KEY])
         texts = {tensor.name: "".join(tensor.str_data) for tensor in request.tensors}
         text = texts.get(protocol.IMAGE_KEY, protocol.first_value(request, protocol.IMAGE_KEY))
-        if text is None:
+        if not text:
             return _failed(protocol.BAD_REQUEST, "send one image")
         try:
             image = base64.b64decode(text, validate=True)
         except ValueError as error:
             return _failed(protocol.BAD_REQUEST, f"not base64: {error}")
+        return self._read(image)
+
+    def _read(self, image: bytes) -> Any:
         if not image.startswith(b"\x89PNG"):
-            return _failed(protocol.BAD_REQUEST, "not an image")
+            return _failed(protocol.UNPROCESSABLE, "not an image")
         width, height = struct.unpack(">II", image[16:24])
         if width * height > MAX_PIXELS:
             return _failed(protocol.TOO_LARGE, f"{width} x {height} pixels are too many")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.fakes import LINES, FakeReplica, png
-from tests.gateway.harness import Door, options
+from tests.gateway.harness import Door
+from toolkit.client import protocol
 from toolkit.errors import SmokeError
 from toolkit.smoke import Golden, SmokeReport, compare, smoke
 
@@ -60,8 +61,10 @@ def test_a_service_that_answers_right_gets_a_report_with_latencies(
     assert set(report.latencies) == {"HTTP", "gRPC", "Paddle Serving HTTP"}
     assert all(0 < each.p50_ms <= each.max_ms for each in report.latencies.values())
     assert len(report.refusals) == 7
-    images = [request for request in replica.plan.seen if list(request.key) == ["image"]]
-    assert len([each for each in images if each.value[0].startswith("iVBOR")]) == 2 * 3 * 5
+    as_text = [request.value[0] for request in replica.plan.seen if list(request.key) == ["image"]]
+    as_file = [tensor.byte_data for request in replica.plan.seen for tensor in request.tensors]
+    assert len([text for text in as_text if text.startswith("iVBOR")]) == 2 * 2 * 5
+    assert len([data for data in as_file if data.startswith(b"\x89PNG")]) == 2 * 1 * 5
     data = json.loads(json.dumps(report.to_json()))
     assert data["latencies"]["gRPC"]["p50_ms"] == report.latencies["gRPC"].p50_ms
 
@@ -103,7 +106,7 @@ def test_a_service_that_fails_is_reported_for_every_protocol(
     assert "sign over HTTP: expected a prediction, got ServerFault: planned" in message
     assert "sign over gRPC: expected a prediction, got ServerFault: planned" in message
     assert "sign over Paddle Serving HTTP: expected a prediction, got" in message
-    assert "HTTP, not an image: expected status 400, got 500" in message
+    assert "HTTP, not an image: expected status 422, got 500" in message
     assert "gRPC, not an image: expected BadRequest, got ServerFault: planned" in message
 
 
@@ -113,19 +116,17 @@ def test_a_service_that_takes_anything_for_an_image_is_reported(
     real = replica._answer
 
     def credulous(request: Any) -> Any:
-        request.name = "ocr"
-        request.value[0] = "iVBORw0KGgoAAAANSUhEUgAAAEAAAAAgAQAAAAB" + "AAAAA"
-        return real(request)
+        return real(protocol.Request.FromString(protocol.pack_file("ocr", png())))
 
     monkeypatch.setattr(replica, "_answer", credulous)
     message = failure(door, Golden("sign", image, EXPECTED))
-    assert "HTTP, not an image: expected status 400, got 200" in message
+    assert "HTTP, not an image: expected status 422, got 200" in message
     assert "gRPC, unknown model: expected NotFound, got Prediction(" in message
 
 
 def test_a_service_that_is_not_there_is_a_readable_failure_too(tmp_path: Path, image: Path) -> None:
     with Door(f"unix:{tmp_path}/nobody.sock") as door:
-        assert "sign over gRPC: expected a prediction, got Unavailable" in failure(
+        assert "sign over gRPC: expected a prediction, got" in failure(
             door, Golden("sign", image, EXPECTED)
         )
     with pytest.raises(SmokeError, match="cannot reach"):

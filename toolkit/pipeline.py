@@ -26,7 +26,10 @@ Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
 
 class RequestError(Exception):
-    """A request that the pipeline refuses; `code` is the error number that the protocol carries."""
+    """A request that the pipeline refuses, as malformed where no subclass says otherwise.
+
+    `code` is the error number that the protocol carries.
+    """
 
     code = 51
 
@@ -35,6 +38,12 @@ class RequestTooLarge(RequestError):
     """A request whose content is larger than the pipeline takes."""
 
     code = 52
+
+
+class Unprocessable(RequestError):
+    """A well-formed request whose content cannot be worked on: not an image, a damaged one, one with too much in it."""
+
+    code = 54
 
 
 class Step(Protocol):

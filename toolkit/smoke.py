@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.client import BadRequest, ClientError, GrpcClient, HttpClient, NotFound
+from toolkit.client.security import Access
 from toolkit.client.transport import HttpAnswer, HttpTransport
 from toolkit.errors import SmokeError
 
@@ -70,6 +71,8 @@ def smoke(
     goldens: Sequence[Golden],
     timeout: float,
     rounds: int = 5,
+    api_key: str | None = None,
+    ca: Path | None = None,
 ) -> SmokeReport:
     """Ask for every golden image, `rounds` times over each protocol, and for errors that must come.
 
@@ -80,13 +83,15 @@ def smoke(
 
     Args:
         timeout: seconds for each request.
+        api_key: for a service that asks for one.
+        ca: file of the authorities of a service whose URL is https://, in place of the system's.
 
     Raises:
         SmokeError: something differed; the message lists all that did.
     """
     latencies: dict[str, list[float]] = {}
     differences = [] if goldens else ["there is no golden image to ask for"]
-    with _Service(http_url, grpc_target, model, timeout) as service:
+    with _Service(http_url, grpc_target, model, timeout, api_key, ca) as service:
         for golden in goldens:
             differences += _check_golden(service, golden, rounds, latencies)
         refusals = {**_http_refusals(service), **_grpc_refusals(service)}
@@ -113,12 +118,21 @@ def smoke(
 class _Service:
     """The three ways to ask for a prediction, each giving the JSON object that the service answered."""
 
-    def __init__(self, http_url: str, grpc_target: str, model: str, timeout: float) -> None:
+    def __init__(
+        self,
+        http_url: str,
+        grpc_target: str,
+        model: str,
+        timeout: float,
+        api_key: str | None,
+        ca: Path | None,
+    ) -> None:
         self.model = model
         self.timeout = timeout
-        self.transport = HttpTransport(http_url)
-        self.http = HttpClient(http_url, timeout)
-        self.grpc = GrpcClient(grpc_target, timeout)
+        self.transport = HttpTransport(http_url, Access(api_key, ca))
+        self.http = HttpClient(http_url, timeout, api_key=api_key, ca=ca)
+        tls = http_url.startswith("https:")
+        self.grpc = GrpcClient(grpc_target, timeout, api_key=api_key, ca=ca, tls=tls)
         self.protocols: dict[str, Callable[[bytes], Any]] = {
             HTTP: lambda image: self.http.predict(model, image).raw,
             GRPC: lambda image: self.grpc.predict(model, image).raw,
@@ -212,7 +226,7 @@ def _http_refusals(service: _Service) -> dict[str, str]:
     huge = {**_JSON, "Content-Length": str(1 << 40)}
     return {
         "HTTP, broken base64": _status(400, lambda: service.post(path, {"image": "###"})),
-        "HTTP, not an image": _status(400, lambda: service.post(path, {"image": not_an_image})),
+        "HTTP, not an image": _status(422, lambda: service.post(path, {"image": not_an_image})),
         "HTTP, body too large": _status(413, lambda: _headers_only(service, path, huge)),
         "HTTP, unknown model": _status(
             404, lambda: service.post("/predict/no-such-model", {"image": not_an_image})
@@ -225,7 +239,7 @@ def _http_refusals(service: _Service) -> dict[str, str]:
 
 def _headers_only(service: _Service, path: str, headers: Mapping[str, str]) -> HttpAnswer:
     # A connection of its own, since the server goes on waiting for a body.
-    transport = HttpTransport(service.transport.url)
+    transport = HttpTransport(service.transport.url, service.transport.access)
     try:
         return transport.request("POST", path, b"", headers, timeout=service.timeout)
     finally:

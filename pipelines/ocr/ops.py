@@ -8,100 +8,51 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import math
-import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
 
-from toolkit.pipeline import Arrays, Payload, RequestError, RequestTooLarge
+from toolkit.pipeline import Arrays, Payload, RequestError, Unprocessable
+
+from .images import MAX_PIXELS, MAX_SIDE, read_image
 
 # ImageNet's, in the order in which PaddleOCR applies them to BGR images.
 _DETECTOR_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 _DETECTOR_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
-# Within the compressed data 0xff is followed by 0 or the number of a restart.
-_JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
-_JPEG_END = b"\xd9"
-
-MAX_PIXELS = 40_000_000
+# Of what the detector sees as apart, a box becomes what is large and certain enough; noise is neither.
+_REGIONS_PER_BOX = 10
 
 
-def decode(request: Mapping[str, Any]) -> Payload:
-    """The payload of a request: its field `image` holds a base64 text of a JPEG, PNG, BMP, TIFF or WebP file.
+def decode(request: Mapping[str, Any], options: Mapping[str, Any] = MappingProxyType({})) -> Payload:
+    """The payload of a request: its field `image` holds a JPEG, PNG, BMP, TIFF, WebP or GIF file, as bytes or base64.
+
+    Args:
+        options: `max_pixels`.
 
     Raises:
-        RequestError: the field is missing, not base64, or not an image.
-        RequestTooLarge: the image has more than `MAX_PIXELS` pixels.
+        RequestError: the field is missing, or not base64.
+        RequestTooLarge: the image has more pixels than allowed.
+        Unprocessable: it is not an image, or a damaged one.
     """
-    text = request.get("image")
-    if not isinstance(text, str) or not text:
+    image = request.get("image")
+    if not isinstance(image, (str, bytes)) or not image:
         raise RequestError("the request has no field `image` with a base64 text")
+    data = image if isinstance(image, bytes) else _from_base64(image)
+    return {"image": read_image(data, int(options.get("max_pixels", MAX_PIXELS)))}
+
+
+def _from_base64(text: str) -> bytes:
     try:
-        data = base64.b64decode(text, validate=True)
+        return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise RequestError(f"`image` is not base64: {error}") from error
-    return {"image": read_image(data)}
-
-
-def read_image(data: bytes) -> np.ndarray[Any, Any]:
-    """The image in `data` as (H, W, 3) uint8, BGR, turned upright by its EXIF orientation."""
-    with _header(data) as header:
-        if header.has_transparency_data or header.format == "GIF":
-            return _on_white(header)
-    if _is_cut_off(data):
-        raise RequestError("`image` is cut off: the JPEG file has no end")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise RequestError("`image` cannot be decoded: the file is damaged")
-    return image
-
-
-def _header(data: bytes) -> Image.Image:
-    """The image without its pixels: its size is checked first, since a small file can unfold into a huge image."""
-    try:
-        header = Image.open(io.BytesIO(data))
-    except Image.DecompressionBombError as error:
-        raise RequestTooLarge(str(error)) from error
-    except Exception as error:
-        raise RequestError("`image` is not an image file that can be read") from error
-    width, height = header.size
-    if width * height > MAX_PIXELS:
-        raise RequestTooLarge(f"the image has {width} x {height} pixels; at most {MAX_PIXELS:,} are taken")
-    return header
-
-
-def _on_white(header: Image.Image) -> np.ndarray[Any, Any]:
-    """A transparent image, or the first picture of a GIF, as on paper; OpenCV would drop the transparency."""
-    try:
-        picture = ImageOps.exif_transpose(header).convert("RGBA")
-    except Exception as error:
-        raise RequestError("`image` cannot be decoded: the file is damaged") from error
-    paper = Image.new("RGBA", picture.size, "white")
-    paper.alpha_composite(picture)
-    return np.ascontiguousarray(np.asarray(paper.convert("RGB"))[:, :, ::-1])
-
-
-def _is_cut_off(data: bytes) -> bool:
-    """Whether `data` is a JPEG file without an end: OpenCV makes what is missing gray and does not say so."""
-    if not data.startswith(b"\xff\xd8"):
-        return False
-    position = 2
-    while (found := _JPEG_MARKER.search(data, position)) is not None:
-        if found.group(1) == _JPEG_END:
-            return False
-        # A segment says how long it is; a thumbnail in it has an end of its own.
-        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-    return True
 
 
 class Detector:
@@ -109,14 +60,16 @@ class Detector:
 
     Args:
         options: `limit` (longest side in pixels), `multiple` (sides are multiples of it), `threshold` (of a pixel),
-            `box_threshold` (mean of a box), `unclip` (growth of a box), `min_side` (pixels).
+            `box_threshold` (mean of a box), `unclip` (growth of a box), `max_boxes` (in one image).
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._limit = int(options.get("limit", 960))
         self._multiple = int(options.get("multiple", 32))
-        utils = import_module("rapidocr_paddle.ch_ppocr_det.utils")
-        self._boxes = utils.DBPostProcess(
+        self._max_boxes = int(options.get("max_boxes", 1000))
+        # More candidates than these would be dropped in silence; they are refused first.
+        self._boxes = _postprocess(self._max_boxes * _REGIONS_PER_BOX)(
+            max_candidates=self._max_boxes * _REGIONS_PER_BOX,
             thresh=options.get("threshold", 0.3),
             box_thresh=options.get("box_threshold", 0.5),
             unclip_ratio=options.get("unclip", 1.6),
@@ -141,11 +94,36 @@ class Detector:
         )
 
     def postprocess(self, payload: Payload, outputs: list[Arrays]) -> Payload:
-        """Adds `boxes`, (n, 4, 2) float32, in reading order."""
+        """Adds `boxes`, (n, 4, 2) float32, in reading order.
+
+        Raises:
+            Unprocessable: there are more than `max_boxes`.
+        """
         height, width = payload["image"].shape[:2]
-        boxes, _ = self._boxes(outputs[0]["probability"], (height, width))
-        kept = [_clip(clockwise(box), height, width) for box in boxes]
-        return {**payload, "boxes": reading_order([box for box in kept if _large_enough(box)])}
+        found, _ = self._boxes(outputs[0]["probability"], (height, width))
+        clipped = [_clip(clockwise(box), height, width) for box in found]
+        boxes = [box for box in clipped if _large_enough(box)]
+        if len(boxes) > self._max_boxes:
+            raise _too_many(f"{len(boxes):,} lines", self._max_boxes)
+        return {**payload, "boxes": reading_order(boxes)}
+
+
+def _postprocess(max_regions: int) -> Any:
+    """PaddleOCR's postprocessing, which refuses what it would only look at in part."""
+    base: Any = import_module("rapidocr_paddle.ch_ppocr_det.utils").DBPostProcess
+
+    class Postprocess(base):  # type: ignore[misc] # the base class has no types
+        def boxes_from_bitmap(self, pred: Any, bitmap: Any, dest_width: int, dest_height: int) -> Any:
+            contours = cv2.findContours(bitmap.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)[0]
+            if len(contours) > max_regions:
+                raise _too_many(f"{len(contours):,} spots that may be text", max_regions)
+            return super().boxes_from_bitmap(pred, bitmap, dest_width, dest_height)
+
+    return Postprocess
+
+
+def _too_many(what: str, limit: int) -> Unprocessable:
+    return Unprocessable(f"the image has {what}, at most {limit:,} are taken: send it in parts")
 
 
 def clockwise(box: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -181,18 +159,19 @@ def reading_order(boxes: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]
 def crop(image: np.ndarray[Any, Any], box: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The part of `image` inside the quadrilateral `box`, straightened; tall ones are turned to lie."""
     corners = np.asarray(box, dtype=np.float32)
-    width = max(
-        1, round(float(max(np.linalg.norm(corners[0] - corners[1]), np.linalg.norm(corners[2] - corners[3]))))
-    )
-    height = max(
-        1, round(float(max(np.linalg.norm(corners[0] - corners[3]), np.linalg.norm(corners[1] - corners[2]))))
-    )
+    width = _side(corners[0] - corners[1], corners[2] - corners[3])
+    height = _side(corners[0] - corners[3], corners[1] - corners[2])
     target = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32)
     matrix = cv2.getPerspectiveTransform(corners, target)
     straight = cv2.warpPerspective(
         image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE, flags=cv2.INTER_CUBIC
     )
     return np.rot90(straight) if height >= width * 1.5 else straight
+
+
+def _side(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> int:
+    longer = round(float(max(np.linalg.norm(first), np.linalg.norm(second))))
+    return min(MAX_SIDE, max(1, longer))
 
 
 def crops_of(payload: Payload) -> list[np.ndarray[Any, Any]]:

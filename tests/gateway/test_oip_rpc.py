@@ -100,7 +100,7 @@ def test_an_image_is_answered_with_its_lines_as_tensors(client: Any, desk: FakeD
     assert (result.as_numpy("width").tolist(), result.as_numpy("height").tolist()) == ([64], [32])
     response = result.get_response()
     assert (response.id, response.model_name, response.model_version) == ("abc", "ocr", "1")
-    assert base64.b64decode(desk.seen[0]) == png()
+    assert desk.seen[0] == png()
 
 
 def test_a_page_without_lines_is_tensors_of_no_rows(client: Any, desk: FakeDesk) -> None:
@@ -116,7 +116,7 @@ def test_the_image_as_typed_contents_is_the_same_image(stub: Any, desk: FakeDesk
     tensor = request.inputs.add(name="image", datatype="BYTES", shape=[1])
     tensor.contents.bytes_contents.append(png())
     assert len(stub.ModelInfer(request).outputs) == 5
-    assert base64.b64decode(desk.seen[0]) == png()
+    assert desk.seen[0] == png()
 
 
 def test_an_image_in_base64_is_not_guessed_to_be_one(client: Any) -> None:

@@ -6,8 +6,8 @@
         for line in client.predict("ocr", Path("receipt.jpg")).lines:
             print(line.text, line.score)
 
-`GrpcClient("127.0.0.1:9394")` has the same methods. Importing this package pulls in the standard library,
-grpcio and protobuf, and nothing heavier.
+`GrpcClient("127.0.0.1:9394")` has the same methods. Both take an `api_key`, and for TLS `ca`, `cert`
+and `key`. Importing this package pulls in the standard library, grpcio and protobuf, and nothing heavier.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from toolkit.client.errors import (
     NotFound,
     ServerFault,
     TooLarge,
+    Unauthenticated,
     Unavailable,
 )
 from toolkit.client.http import HttpClient
@@ -36,5 +37,6 @@ __all__ = [
     "Prediction",
     "ServerFault",
     "TooLarge",
+    "Unauthenticated",
     "Unavailable",
 ]

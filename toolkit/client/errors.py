@@ -23,9 +23,18 @@ class ClientError(Exception):
 
 
 class BadRequest(ClientError):
-    """The request is wrong, sending it again will not help: not an image, broken base64, no such method."""
+    """The request is wrong, sending it again will not help.
+
+    Status 400: it is malformed. Status 422: its content cannot be worked on, it is not an image, or a damaged one.
+    """
 
     default_status = 400
+
+
+class Unauthenticated(ClientError):
+    """The service asks for an API key, and got none that it knows."""
+
+    default_status = 401
 
 
 class NotFound(ClientError):
@@ -41,9 +50,17 @@ class TooLarge(ClientError):
 
 
 class Unavailable(ClientError):
-    """Nobody answers, the service is not ready, or it is full (status 429); later it may be."""
+    """Nobody answers, the service is not ready, or it is full (status 429); later it may be.
+
+    Attributes:
+        retry_after: seconds after which the service says that it is worth to come again; None if it says nothing.
+    """
 
     default_status = 503
+
+    def __init__(self, message: str, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message, status)
+        self.retry_after = retry_after
 
 
 class DeadlineExceeded(ClientError):
@@ -59,6 +76,7 @@ class ServerFault(ClientError):
 
 
 _BY_STATUS: dict[int, type[ClientError]] = {
+    401: Unauthenticated,
     404: NotFound,
     408: DeadlineExceeded,
     413: TooLarge,
@@ -69,7 +87,20 @@ _BY_STATUS: dict[int, type[ClientError]] = {
 }
 
 
-def from_status(status: int, message: str) -> ClientError:
-    """The error that an HTTP status stands for: 4xx that has no class of its own is `BadRequest`."""
+def from_status(status: int, message: str, retry_after: str | None = None) -> ClientError:
+    """The error that an HTTP status stands for: 4xx that has no class of its own is `BadRequest`.
+
+    Args:
+        retry_after: as the service wrote it.
+    """
     fallback = BadRequest if 400 <= status < 500 else ServerFault
-    return _BY_STATUS.get(status, fallback)(message, status)
+    kind = _BY_STATUS.get(status, fallback)
+    if issubclass(kind, Unavailable):
+        return kind(message, status, seconds(retry_after))
+    return kind(message, status)
+
+
+def seconds(retry_after: str | None) -> float | None:
+    """What a `Retry-After` says in seconds; None for a date, which our service does not write."""
+    text = (retry_after or "").strip()
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

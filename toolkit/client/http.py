@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
 from toolkit.client.errors import ClientError, ServerFault, from_status
 from toolkit.client.images import Image, to_base64
 from toolkit.client.results import Prediction, parse_prediction
+from toolkit.client.security import Access
 from toolkit.client.transport import HttpAnswer, HttpTransport
 
 
@@ -22,12 +24,28 @@ class HttpClient:
             prediction = client.predict("ocr", Path("receipt.jpg"))
 
     Args:
-        url: `http://host:port`. Proxy settings of the environment are not heeded.
+        url: `http://host:port` or `https://host:port`. Proxy settings of the environment are not heeded.
         timeout: seconds for a call that names none. The service is told, so it does not work on for nobody.
+        api_key: for a service that asks for one.
+        ca: file of the authorities that may have signed the service's certificate, in place of the system's.
+        cert, key: certificate and private key of the client, for a service that asks for them.
+
+    Raises:
+        ValueError: the URL, or what goes with it, makes no sense.
+        OSError: a file of a certificate cannot be read, or is none.
     """
 
-    def __init__(self, url: str = "http://127.0.0.1:9393", timeout: float = 10.0) -> None:
-        self._transport = HttpTransport(url)
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:9393",
+        timeout: float = 10.0,
+        *,
+        api_key: str | None = None,
+        ca: Path | None = None,
+        cert: Path | None = None,
+        key: Path | None = None,
+    ) -> None:
+        self._transport = HttpTransport(url, Access(api_key, ca, cert, key))
         self._timeout = timeout
 
     def __enter__(self) -> HttpClient:
@@ -61,7 +79,7 @@ class HttpClient:
             timeout=seconds,
         )
         if answer.status != 200:
-            raise from_status(answer.status, _message(answer))
+            raise from_status(answer.status, _message(answer), answer.headers.get("retry-after"))
         return parse_prediction(_json(answer))
 
     def ready(self) -> bool:

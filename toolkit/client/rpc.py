@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -16,11 +17,14 @@ from toolkit.client.errors import (
     NotFound,
     ServerFault,
     TooLarge,
+    Unauthenticated,
     Unavailable,
     from_status,
+    seconds,
 )
 from toolkit.client.images import Image, to_base64
 from toolkit.client.results import Prediction, parse_prediction
+from toolkit.client.security import Access
 
 # The size limits are the server's affair; a proxy named in the environment is not heeded, as over HTTP.
 _OPTIONS = (
@@ -33,9 +37,14 @@ _BY_CODE: dict[grpc.StatusCode, type[ClientError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: BadRequest,
     grpc.StatusCode.NOT_FOUND: NotFound,
     grpc.StatusCode.UNIMPLEMENTED: NotFound,
-    grpc.StatusCode.UNAVAILABLE: Unavailable,
-    grpc.StatusCode.CANCELLED: Unavailable,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+}
+
+_LATER = {
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.CANCELLED: 503,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
 }
 
 
@@ -48,10 +57,30 @@ class GrpcClient:
     Args:
         target: a gRPC target, `host:port` or `unix:/path`.
         timeout: seconds for a call that names none, sent along as the gRPC deadline.
+        api_key: for a service that asks for one.
+        ca: file of the authorities that may have signed the service's certificate, in place of the system's.
+        cert, key: certificate and private key of the client, for a service that asks for them.
+        tls: whether the service encrypts; None: it does if `ca` or `cert` is given.
+
+    Raises:
+        ValueError: what is given makes no sense together.
+        OSError: a file of a certificate cannot be read, or is none.
     """
 
-    def __init__(self, target: str = "127.0.0.1:9394", timeout: float = 10.0) -> None:
-        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+    def __init__(
+        self,
+        target: str = "127.0.0.1:9394",
+        timeout: float = 10.0,
+        *,
+        api_key: str | None = None,
+        ca: Path | None = None,
+        cert: Path | None = None,
+        key: Path | None = None,
+        tls: bool | None = None,
+    ) -> None:
+        access = Access(api_key, ca, cert, key)
+        self._channel = _channel(target, access, access.encrypted if tls is None else tls)
+        self._metadata = tuple(access.headers.items())
         self._inference: Any = self._channel.unary_unary(
             protocol.PATH, request_serializer=None, response_deserializer=protocol.Response.FromString
         )
@@ -98,9 +127,19 @@ class GrpcClient:
 
     def _call(self, request: bytes, timeout: float | None) -> Any:
         try:
-            return self._inference(request, timeout=self._timeout if timeout is None else timeout)
+            return self._inference(
+                request, timeout=self._timeout if timeout is None else timeout, metadata=self._metadata
+            )
         except grpc.RpcError as error:
             raise _translate(error) from error
+
+
+def _channel(target: str, access: Access, tls: bool) -> grpc.Channel:
+    if tls:
+        return grpc.secure_channel(target, access.grpc_credentials(), options=_OPTIONS)
+    if access.encrypted:
+        raise ValueError("certificates are for TLS only: leave `tls` alone, or set it")
+    return grpc.insecure_channel(target, options=_OPTIONS)
 
 
 def _result(response: Any) -> object:
@@ -116,7 +155,13 @@ def _result(response: Any) -> object:
 def _translate(error: Any) -> ClientError:
     code, details = error.code(), error.details() or ""
     message = f"{code.name}: {details}"
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
         # gRPC has one code for a message over the size limit and for a server that is full.
-        return TooLarge(message) if "larger than max" in details else Unavailable(message, 429)
+        return TooLarge(message)
+    if code in _LATER:
+        return Unavailable(message, _LATER[code], seconds(_trailing(error).get("retry-after")))
     return _BY_CODE.get(code, ServerFault)(message)
+
+
+def _trailing(error: Any) -> dict[str, str]:
+    return {key: value for key, value in error.trailing_metadata() or () if isinstance(value, str)}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from toolkit.client.errors import DeadlineExceeded, Unavailable
+from toolkit.client.security import Access
 
 # How a connection looks that the other side closed while idle; http.client's RemoteDisconnected is a reset.
-_STALE = (ConnectionResetError, BrokenPipeError)
+_STALE = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,18 @@ class HttpTransport:
     Proxy settings of the environment are not heeded.
     """
 
-    def __init__(self, url: str) -> None:
-        """`url` is `http://host[:port][/prefix]`; ValueError if it is not."""
+    def __init__(self, url: str, access: Access = Access()) -> None:  # noqa: B008 # it is frozen
+        """`url` is `http[s]://host[:port][/prefix]`; ValueError if it is not."""
         parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
-            raise ValueError(f"not an http:// URL: {url!r}")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"not an http:// or https:// URL: {url!r}")
+        if parts.scheme == "http" and access.encrypted:
+            raise ValueError(f"certificates are for https:// only: {url!r}")
         self.url = url
+        self.access = access
+        self._context = access.ssl_context() if parts.scheme == "https" else None
         self._host = parts.hostname
-        self._port = parts.port or 80
+        self._port = parts.port or (80 if self._context is None else 443)
         self._prefix = parts.path.rstrip("/")
         self._idle: deque[http.client.HTTPConnection] = deque()
 
@@ -87,12 +93,17 @@ class HttpTransport:
         try:
             connection = self._idle.pop()
         except IndexError:
-            return http.client.HTTPConnection(self._host, self._port, timeout=timeout), False
+            return self._connection(timeout), False
         # After an answer with `Connection: close` there is no socket; http.client opens a new one by itself.
         connection.timeout = timeout
         if connection.sock is not None:
             connection.sock.settimeout(timeout)
         return connection, connection.sock is not None
+
+    def _connection(self, timeout: float) -> http.client.HTTPConnection:
+        if self._context is None:
+            return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
+        return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._context)
 
     def _exchange(
         self,
@@ -102,7 +113,9 @@ class HttpTransport:
         body: bytes,
         headers: Mapping[str, str],
     ) -> HttpAnswer:
-        connection.request(method, self._prefix + path, body=body or None, headers=dict(headers))
+        connection.request(
+            method, self._prefix + path, body=body or None, headers={**self.access.headers, **headers}
+        )
         response = connection.getresponse()
         names = {name.lower(): value for name, value in response.getheaders()}
         return HttpAnswer(response.status, names, response.read())

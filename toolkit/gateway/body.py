@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 
+import pybase64
 from starlette.requests import ClientDisconnect, Request
 
 from toolkit.gateway.deadline import Deadline
@@ -46,8 +45,8 @@ def _too_large(limit: int) -> TooLarge:
     return TooLarge(f"the body has more than {limit} bytes", "send a smaller image, or compress it more")
 
 
-def check_image(text: str | None) -> str:
-    """`text`, if it can be an image in standard base64; whether it is one, the replica finds out.
+def decode(text: str | None) -> bytes:
+    """The image file in `text`, standard base64; whether it is an image, the replica finds out.
 
     Raises:
         BadRequest: it is missing, empty, a data URL, or not base64.
@@ -60,15 +59,10 @@ def check_image(text: str | None) -> str:
             "drop the prefix `data:image/...;base64,` and send only what follows the comma",
         )
     try:
-        base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
+        # As the standard library's, and fifty times as fast.
+        return bytes(pybase64.b64decode(text, validate=True))
+    except ValueError as error:
         raise BadRequest(
             f"the image is not base64: {error}",
             "use the standard alphabet, with padding and without line breaks",
         ) from error
-    return text
-
-
-def encode(data: bytes) -> str:
-    """Standard base64, as the pipeline takes images."""
-    return base64.b64encode(data).decode("ascii")

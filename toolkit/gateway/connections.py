@@ -74,7 +74,7 @@ def protocol(max_connections: int, header_seconds: float, header_bytes: int = 16
 
 
 class _Parser(h11.Connection):
-    """h11's parser, which says why it gave up, and does not take large headers that come in one piece."""
+    """h11's parser, which says why it gave up; alone it takes large headers that come in one piece, and any version."""
 
     failure: h11.RemoteProtocolError | None = None
 
@@ -86,12 +86,18 @@ class _Parser(h11.Connection):
         """As h11's."""
         try:
             event = super().next_event()
-            if isinstance(event, h11.Request) and _size(event) > self._header_bytes:
-                raise h11.RemoteProtocolError("headers too large", error_status_hint=431)
+            if isinstance(event, h11.Request):
+                self._check(event)
         except h11.RemoteProtocolError as error:
             self.failure = error
             raise
         return event
+
+    def _check(self, request: h11.Request) -> None:
+        if _size(request) > self._header_bytes:
+            raise h11.RemoteProtocolError("headers too large", error_status_hint=431)
+        if request.http_version not in (b"1.0", b"1.1"):
+            raise h11.RemoteProtocolError("not HTTP/1", error_status_hint=505)
 
 
 def _size(request: h11.Request) -> int:
@@ -132,6 +138,8 @@ class Connection(H11Protocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
+        # After a reset, uvicorn leaves the transport of TLS as it is, and Python 3.9 then warns of an unclosed one.
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Parse `data`; what comes after the last answer is dropped."""

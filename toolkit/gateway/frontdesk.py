@@ -84,9 +84,9 @@ class FrontDesk:
         finally:
             self.in_flight -= 1
 
-    async def predict(self, image: str, deadline: Deadline) -> str:
+    async def predict(self, image: bytes, deadline: Deadline) -> str:
         """See `Desk.predict`."""
-        body = await self.pipeline(protocol.pack_image(self.catalog.pipeline.name, image), deadline)
+        body = await self.pipeline(protocol.pack_file(self.catalog.pipeline.name, image), deadline)
         answer = protocol.Response.FromString(body)
         if answer.err_no != protocol.OK:
             kind, remedy = _BY_ERR_NO.get(answer.err_no, (ReplicaFault, "see the log of the service"))

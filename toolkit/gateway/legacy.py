@@ -40,6 +40,24 @@ _REQUEST_BODY: dict[str, Any] = {
     }
 }
 
+_FAILED: dict[str, Any] = {
+    "description": "The request did not get to the model",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["error", "code", "message", "details"],
+                "properties": {
+                    "error": {"type": "string"},
+                    "code": {"type": "integer", "description": "gRPC's status code"},
+                    "message": {"type": "string"},
+                    "details": {"type": "array"},
+                },
+            }
+        }
+    },
+}
+
 # Untyped: types-protobuf describes a newer protobuf, which calls the last argument by another name.
 _to_dict: Any = json_format.MessageToDict
 
@@ -85,7 +103,12 @@ def router(desk: Desk) -> APIRouter:
     """The route."""
     routes = APIRouter(tags=["Paddle Serving"])
 
-    @routes.post("/{model}/prediction", summary="Paddle Serving's own protocol", openapi_extra=_REQUEST_BODY)
+    @routes.post(
+        "/{model}/prediction",
+        summary="Paddle Serving's own protocol",
+        responses=dict.fromkeys((400, 408, 413, 429, 500, 503, 504), _FAILED),
+        openapi_extra=_REQUEST_BODY,
+    )
     async def prediction(model: str, request: Request) -> Response:
         try:
             return JSONResponse(await _answer(desk, model, request))
@@ -111,7 +134,7 @@ def _refusal(message: Any, name: str) -> dict[str, Any] | None:
     if message.name != name:
         return failed(protocol.NO_SERVICE, f"no model {message.name!r} here, ask for {name!r}")
     try:
-        body.check_image(protocol.first_value(message, protocol.IMAGE_KEY))
+        body.decode(protocol.first_value(message, protocol.IMAGE_KEY))
     except BadRequest as error:
         return failed(protocol.BAD_REQUEST, f"{error.message}: {error.remedy}")
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +11,7 @@ from toolkit.gateway.catalog import Catalog, ModelInfo, TensorInfo
 from toolkit.gateway.deadline import Deadline
 from toolkit.gateway.desk import Desk
 from toolkit.gateway.faults import BadRequest, UnknownModel
-from toolkit.oip import VERSION, codec
+from toolkit.oip import VERSION, codec, messages
 from toolkit.oip.dtypes import Array
 from toolkit.oip.errors import OipError, shown
 
@@ -65,7 +64,17 @@ async def infer(desk: Desk, request: Any, deadline: Deadline, texts: frozenset[s
         outputs = _outputs(codec.requested(request), info)
     if info.kind == "pipeline":
         return await _pipeline(desk, request, info, arrays, outputs, deadline, texts)
-    return await desk.infer(request.SerializeToString(), deadline)
+    # The client's id would make one poison look like many.
+    asked_id, request.id = request.id, ""
+    answer = await desk.infer(request.SerializeToString(), deadline)
+    return _with_id(answer, asked_id)
+
+
+def _with_id(answer: bytes, request_id: str) -> bytes:
+    """A serialized ModelInferResponse that has the id of the request; appended, so that nothing is decoded."""
+    if not request_id:
+        return answer
+    return answer + bytes(messages.ModelInferResponse(id=request_id).SerializeToString())
 
 
 def _check_inputs(request: Any, info: ModelInfo) -> None:
@@ -85,8 +94,13 @@ def _check_inputs(request: Any, info: ModelInfo) -> None:
 
 
 def _fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
-    """Whether the dimensions are as many, and those that do not vary the same."""
-    return len(shape) == len(wanted) and all(fixed in (side, -1) for side, fixed in zip(shape, wanted))
+    """Whether the dimensions are as many, and those that do not vary the same.
+
+    None may be zero: what an engine does with a tensor of no elements is worth no process.
+    """
+    return len(shape) == len(wanted) and all(
+        side > 0 and fixed in (side, -1) for side, fixed in zip(shape, wanted)
+    )
 
 
 def _outputs(names: Sequence[str], info: ModelInfo) -> list[TensorInfo]:
@@ -108,16 +122,16 @@ async def _pipeline(
 ) -> bytes:
     ((name, array),) = arrays.items()
     image: bytes = array.reshape(-1)[0]
-    answer = await desk.predict(_base64(image, name in texts), deadline)
+    answer = await desk.predict(_file(image, name in texts), deadline)
     found = oip_answer.tensors(answer, outputs)
     datatypes = {tensor.name: tensor.datatype for tensor in outputs}
     message = codec.response(info.name, VERSION, found, datatypes, request.id)
     return bytes(message.SerializeToString())
 
 
-def _base64(image: bytes, is_text: bool) -> str:
+def _file(image: bytes, is_text: bool) -> bytes:
     if is_text:
-        return body.check_image(image.decode("utf-8"))
+        return body.decode(image.decode("utf-8"))
     if not image:
         raise BadRequest("the image is empty", "send the bytes of an image file")
-    return base64.b64encode(image).decode("ascii")
+    return image

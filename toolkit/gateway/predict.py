@@ -32,8 +32,8 @@ def check_type(content_type: str) -> str:
     )
 
 
-def image_of(content_type: str, data: bytes) -> str:
-    """The image in standard base64.
+def image_of(content_type: str, data: bytes) -> bytes:
+    """The image file.
 
     Args:
         content_type: the header; see `check_type`.
@@ -44,14 +44,11 @@ def image_of(content_type: str, data: bytes) -> str:
     """
     kind = check_type(content_type)
     if kind == _JSON:
-        return body.check_image(schemas.parse_predict(data).image)
-    return _encode(_file(content_type, data) if kind == _FORM else data)
-
-
-def _encode(data: bytes) -> str:
-    if not data:
+        return body.decode(schemas.parse_predict(data).image)
+    image = _file(content_type, data) if kind == _FORM else data
+    if not image:
         raise BadRequest("the image is missing", "send the bytes of an image file")
-    return body.encode(data)
+    return image
 
 
 def _file(content_type: str, data: bytes) -> bytes:

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from toolkit.gateway.status import STATES, ReplicaStatus
 
-REASONS = ("exit", "hang", "memory", "start")
+REASONS = ("exit", "hang", "golden", "memory", "swollen", "start")
 OTHER = "other"
 
 

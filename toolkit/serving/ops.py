@@ -7,13 +7,13 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from paddle_serving_server.pipeline import RequestOp, ResponseOp
 from paddle_serving_server.pipeline.operator import Op
 
 from toolkit import pipeline
-from toolkit.client.protocol import RESULT_KEY
+from toolkit.client.protocol import FILE_TYPE, RESULT_KEY
 from toolkit.engines import model
 from toolkit.pipeline import Payload, RequestError, Step
 from toolkit.serving.format import SERVER
@@ -48,7 +48,7 @@ class Parcel:
 
 
 class Decode(RequestOp):  # type: ignore[misc] # the base class has no types
-    """Takes texts only. Paddle Serving's own op unpickles tensors that a stranger sends: Serving#1907."""
+    """Takes texts and files. Paddle Serving's own op unpickles tensors that a stranger sends: Serving#1907."""
 
     def __init__(self, decode: Callable[..., Payload], options: Mapping[str, Any], beat: Beat) -> None:
         self._decode = decode
@@ -69,19 +69,22 @@ class Decode(RequestOp):  # type: ignore[misc] # the base class has no types
         return {_PARCEL: Parcel(payload, timings)}, request.logid, None, ""
 
 
-def _fields(request: Any) -> dict[str, str]:
-    """Keys with their values, and tensors that are texts.
+def _fields(request: Any) -> dict[str, Union[str, bytes]]:
+    """Keys with their values, and tensors that are texts or files.
 
     Raises:
         RequestError: another kind of tensor, or keys without values.
     """
     if len(request.key) != len(request.value):
         raise RequestError(f"the request has {len(request.key)} keys and {len(request.value)} values")
-    fields = dict(zip(request.key, request.value))
+    fields: dict[str, Union[str, bytes]] = dict(zip(request.key, request.value))
     for tensor in request.tensors:
-        if tensor.elem_type != _STRING:
+        if tensor.elem_type == FILE_TYPE:
+            fields[tensor.name] = tensor.byte_data
+        elif tensor.elem_type == _STRING:
+            fields[tensor.name] = "".join(tensor.str_data)
+        else:
             raise RequestError(f"the tensor {tensor.name!r} is no text; send the image as a base64 text")
-        fields[tensor.name] = "".join(tensor.str_data)
     return fields
 
 

@@ -17,7 +17,6 @@ import psutil
 from toolkit import child, process
 from toolkit.client import protocol
 from toolkit.errors import ServiceError
-from toolkit.gateway.body import encode
 from toolkit.gateway.endpoint import Endpoint, Gone
 from toolkit.gateway.faults import Fault
 from toolkit.serving import pulse, release
@@ -107,7 +106,7 @@ class ReplicaProcess:
             ServiceError: it gives another answer, or none.
         """
         image, expected = self._golden
-        request = protocol.pack_image(self._plan.name, encode(image))
+        request = protocol.pack_file(self._plan.name, image)
         try:
             reply = await self.endpoint.call(protocol.PATH, request, wait=wait)
         except Fault as fault:
