@@ -71,8 +71,7 @@ def smoke(
     goldens: Sequence[Golden],
     timeout: float,
     rounds: int = 5,
-    api_key: str | None = None,
-    ca: Path | None = None,
+    access: Access = Access(),  # noqa: B008 # it is frozen
 ) -> SmokeReport:
     """Ask for every golden image, `rounds` times over each protocol, and for errors that must come.
 
@@ -83,15 +82,14 @@ def smoke(
 
     Args:
         timeout: seconds for each request.
-        api_key: for a service that asks for one.
-        ca: file of the authorities of a service whose URL is https://, in place of the system's.
+        access: key and certificates, for a service that asks for them.
 
     Raises:
         SmokeError: something differed; the message lists all that did.
     """
     latencies: dict[str, list[float]] = {}
     differences = [] if goldens else ["there is no golden image to ask for"]
-    with _Service(http_url, grpc_target, model, timeout, api_key, ca) as service:
+    with _Service(http_url, grpc_target, model, timeout, access) as service:
         for golden in goldens:
             differences += _check_golden(service, golden, rounds, latencies)
         refusals = {**_http_refusals(service), **_grpc_refusals(service)}
@@ -124,15 +122,14 @@ class _Service:
         grpc_target: str,
         model: str,
         timeout: float,
-        api_key: str | None,
-        ca: Path | None,
+        access: Access,
     ) -> None:
         self.model = model
         self.timeout = timeout
-        self.transport = HttpTransport(http_url, Access(api_key, ca))
-        self.http = HttpClient(http_url, timeout, api_key=api_key, ca=ca)
+        self.transport = HttpTransport(http_url, access)
+        self.http = HttpClient(http_url, timeout, **vars(access))
         tls = http_url.startswith("https:")
-        self.grpc = GrpcClient(grpc_target, timeout, api_key=api_key, ca=ca, tls=tls)
+        self.grpc = GrpcClient(grpc_target, timeout, tls=tls, **vars(access))
         self.protocols: dict[str, Callable[[bytes], Any]] = {
             HTTP: lambda image: self.http.predict(model, image).raw,
             GRPC: lambda image: self.grpc.predict(model, image).raw,

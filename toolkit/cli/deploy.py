@@ -98,7 +98,9 @@ def ask(state: State, rounds: int = 1) -> SmokeReport:
     directory = Path(state.release)
     goldens = [Golden(image.name, image, answer) for image, answer in release.goldens(directory)]
     deadline = release.read(directory).limits.deadline_seconds
-    return smoke.smoke(state.http_url, state.grpc_target, state.name, goldens, deadline, rounds)
+    return smoke.smoke(
+        state.http_url, state.grpc_target, state.name, goldens, deadline, rounds, reach.access(state)
+    )
 
 
 def _result(context: Context, evaluation: Any, state: State, report: Report) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class HttpClient:
         api_key: for a service that asks for one.
         ca: file of the authorities that may have signed the service's certificate, in place of the system's.
         cert, key: certificate and private key of the client, for a service that asks for them.
+        server_name: whom the service's certificate is for, if not the host of the URL.
 
     Raises:
         ValueError: the URL, or what goes with it, makes no sense.
@@ -44,8 +45,9 @@ class HttpClient:
         ca: Path | None = None,
         cert: Path | None = None,
         key: Path | None = None,
+        server_name: str | None = None,
     ) -> None:
-        self._transport = HttpTransport(url, Access(api_key, ca, cert, key))
+        self._transport = HttpTransport(url, Access(api_key, ca, cert, key, server_name))
         self._timeout = timeout
 
     def __enter__(self) -> HttpClient:

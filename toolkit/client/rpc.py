@@ -60,6 +60,7 @@ class GrpcClient:
         api_key: for a service that asks for one.
         ca: file of the authorities that may have signed the service's certificate, in place of the system's.
         cert, key: certificate and private key of the client, for a service that asks for them.
+        server_name: whom the service's certificate is for, if not the host of the target.
         tls: whether the service encrypts; None: it does if `ca` or `cert` is given.
 
     Raises:
@@ -77,8 +78,9 @@ class GrpcClient:
         cert: Path | None = None,
         key: Path | None = None,
         tls: bool | None = None,
+        server_name: str | None = None,
     ) -> None:
-        access = Access(api_key, ca, cert, key)
+        access = Access(api_key, ca, cert, key, server_name)
         self._channel = _channel(target, access, access.encrypted if tls is None else tls)
         self._metadata = tuple(access.headers.items())
         self._inference: Any = self._channel.unary_unary(
@@ -136,7 +138,9 @@ class GrpcClient:
 
 def _channel(target: str, access: Access, tls: bool) -> grpc.Channel:
     if tls:
-        return grpc.secure_channel(target, access.grpc_credentials(), options=_OPTIONS)
+        name = access.server_name
+        options = (*_OPTIONS, *((("grpc.ssl_target_name_override", name),) if name else ()))
+        return grpc.secure_channel(target, access.grpc_credentials(), options=options)
     if access.encrypted:
         raise ValueError("certificates are for TLS only: leave `tls` alone, or set it")
     return grpc.insecure_channel(target, options=_OPTIONS)

@@ -11,6 +11,9 @@ import grpc
 
 AUTHORIZATION = "authorization"
 
+# X509_V_FLAG_PARTIAL_CHAIN; Python has a name for it from 3.10 on.
+_PARTIAL_CHAIN = ssl.VerifyFlags(0x80000)
+
 
 @dataclass(frozen=True)
 class Access:
@@ -19,12 +22,14 @@ class Access:
         api_key: sent along with every request; never shown.
         ca: file of the authorities that may have signed the service's certificate; None: those of the system.
         cert, key: the client's own certificate and its private key, for a service that asks for one.
+        server_name: whom the service's certificate is for, where that is not the host that is asked.
     """
 
     api_key: str | None = field(default=None, repr=False)
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
+    server_name: str | None = None
 
     def __post_init__(self) -> None:
         """ValueError if it makes no sense."""
@@ -51,6 +56,9 @@ class Access:
             OSError: a file cannot be read, or is not what it should be.
         """
         context = ssl.create_default_context(cafile=self.ca)
+        if self.ca is not None:
+            # An authority that is trusted need not be a root: it may be the service's own certificate.
+            context.verify_flags |= _PARTIAL_CHAIN
         if self.cert is not None:
             # Without a password OpenSSL would ask the terminal for one.
             context.load_cert_chain(self.cert, self.key, password="")

@@ -103,7 +103,7 @@ class HttpTransport:
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
         if self._context is None:
             return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
-        return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._context)
+        return _Encrypted(self._host, self._port, timeout, self._context, self.access.server_name)
 
     def _exchange(
         self,
@@ -119,3 +119,18 @@ class HttpTransport:
         response = connection.getresponse()
         names = {name.lower(): value for name, value in response.getheaders()}
         return HttpAnswer(response.status, names, response.read())
+
+
+class _Encrypted(http.client.HTTPSConnection):
+    """A connection that may expect the certificate of another name than the host's."""
+
+    def __init__(
+        self, host: str, port: int, timeout: float, context: ssl.SSLContext, name: str | None
+    ) -> None:
+        super().__init__(host, port, timeout=timeout, context=context)
+        self._tls = context
+        self._name = name or host
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._name)

@@ -35,6 +35,17 @@ class _Known:
     digest: bytes
 
 
+def first(path: Path | None, environ: Mapping[str, str]) -> str | None:
+    """A key that a command on this machine can show, from where the service has its own; None where there is none."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path is not None else None
+    except OSError:
+        return None
+    entries = environ.get(VARIABLE, "").split(",") if lines is None else lines
+    found = (_ENTRY.fullmatch(_COMMENT.sub("", entry).strip()) for entry in entries)
+    return next((match["key"] for match in found if match), None)
+
+
 class Keys:
     """The keys that are let in."""
 

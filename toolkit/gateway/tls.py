@@ -85,6 +85,16 @@ def reload(context: ssl.SSLContext, tls: Tls) -> ssl.SSLContext:
     return fresh
 
 
+def name_of(tls: Tls) -> str | None:
+    """Whom the certificate is for: its first name, or address; None where it has none.
+
+    Raises:
+        ServiceError: it cannot be read.
+    """
+    names = _fields(tls).get("subjectAltName", ())
+    return next((str(value) for _, value in sorted(names, key=lambda item: item[0] != "DNS")), None)
+
+
 def expires(tls: Tls) -> float:
     """When the certificate ends, in seconds since 1970.
 
@@ -92,10 +102,16 @@ def expires(tls: Tls) -> float:
         ServiceError: it cannot be read.
     """
     try:
+        return ssl.cert_time_to_seconds(str(_fields(tls)["notAfter"]))
+    except (ValueError, KeyError) as error:
+        raise _wrong(tls.cert, f"the certificate cannot be read: {error}") from error
+
+
+def _fields(tls: Tls) -> dict[str, Any]:
+    try:
         # The one way that the standard library has to read a certificate which is not a peer's.
-        fields = _ssl._test_decode_cert(tls.cert)  # type: ignore[attr-defined]
-        return ssl.cert_time_to_seconds(fields["notAfter"])
-    except (OSError, ValueError, KeyError) as error:
+        return dict(_ssl._test_decode_cert(tls.cert))  # type: ignore[attr-defined]
+    except OSError as error:
         raise _wrong(tls.cert, f"the certificate cannot be read: {error}") from error
 
 
