@@ -119,7 +119,7 @@ test-e2e: venv ## The tests that take many minutes
 chaos: venv ## Kill replicas of the release under load, and print what clients saw of it
 	@$(BIN)/python -m tests.chaos $(MODEL_OPTIONS) --seconds $(SECONDS) $(call option,--replicas,REPLICAS) $(ARGS)
 soak: venv ## Send REQUESTS images of mixed sizes to the running service, and watch the memory of its replicas
-	@$(BIN)/python -m tests.soak $(MODEL_OPTIONS) --requests $(REQUESTS) $(ARGS)
+	@$(BIN)/python -m tests.soak --home $(call quoted,BUILD)/$(call quoted,MODEL) --requests $(REQUESTS) $(ARGS)
 fuzz: venv ## Send mutated bytes to every parser of what clients send
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 lint: venv ## Check style, formatting and types; change nothing

@@ -140,7 +140,7 @@ def test_a_target_passes_on_what_its_command_takes_and_no_more(
     ("target", "options"),
     [
         ("chaos", [*MODEL, *BUILD, "-v", "--seconds", "9", "--replicas", "3"]),
-        ("soak", [*MODEL, *BUILD, "-v", "--requests", "8"]),
+        ("soak", ["--home", "build/ocr", "--requests", "8"]),
         ("fuzz", ["--seconds", "9"]),
     ],
 )

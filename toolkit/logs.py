@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+from contextlib import suppress
 from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,6 +22,14 @@ def rotating(path: Path, format: str = FORMAT) -> logging.Handler:
     handler = RotatingFileHandler(path, maxBytes=_BYTES, backupCount=_BACKUPS, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter(format))
     return handler
+
+
+def trim(path: Path) -> None:
+    """Empty a file that others append to once it has 10 MB; what it had is beside it then."""
+    with suppress(OSError):
+        if path.stat().st_size > _BYTES:
+            shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+            os.truncate(path, 0)
 
 
 def in_background(logger: logging.Logger, *handlers: logging.Handler) -> QueueListener:

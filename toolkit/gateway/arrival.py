@@ -58,12 +58,12 @@ class Arrival:
                 record.log(status, size)
             if record.protocol:
                 self._metrics.request(record.protocol, str(status), record.seconds)
+                self._metrics.refused(status)
 
     async def _answer(self, record: Record, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             self._admit(record, scope)
         except Fault as fault:
-            self._metrics.rejected("unauthenticated")
             record.error = fault.message
             await _refuse(fault, scope["path"], send)
             return

@@ -129,6 +129,7 @@ class _Guard:
                 return answer
             except Fault as fault:
                 outcome, record.error = fault.code, fault.message
+                self._metrics.refused(fault.status)
                 await context.abort(fault.code, f"{fault.message}: {fault.remedy}", _trailing(fault, record))
                 raise
             except Exception as error:
@@ -177,7 +178,7 @@ class _Doorkeeper(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # gener
         try:
             _key_name.set(self._keys.check(metadata.get("authorization"), metadata.get("x-api-key")))
         except Fault as fault:
-            self._metrics.rejected("unauthenticated")
+            self._metrics.refused(fault.status)
             return _refusing(handler, details.method, fault)
         return handler
 

@@ -21,10 +21,10 @@ from toolkit import child, ports, process
 from toolkit.errors import ServiceError, ToolkitError
 from toolkit.serving import release
 from toolkit.supervisor import state as states
+from toolkit.supervisor.service import SERVICE_LOG
 from toolkit.supervisor.settings import Settings
 from toolkit.supervisor.state import FAILED, READY, State
 
-SERVICE_LOG = "service.log"
 LOCK_FILE = "service.lock"
 
 _KEPT_RUNS = 5

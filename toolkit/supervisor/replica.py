@@ -83,7 +83,7 @@ class ReplicaProcess:
             # With an arena for every thread, glibc keeps what threads have freed and others could use.
             "MALLOC_ARENA_MAX": "2",
         }
-        with (self._folder / OUTPUT).open("wb") as output:
+        with (self._folder / OUTPUT).open("ab") as output:
             # By this very thread: the kernel ends a replica when the thread that started it ends.
             self._process: subprocess.Popen[bytes] = process.start(
                 [*argv, self._socket.name, str(os.getpid())],

@@ -30,12 +30,13 @@ from toolkit.serving import release
 from toolkit.supervisor import catalog
 from toolkit.supervisor.fleet import Fleet, replica_count
 from toolkit.supervisor.notify import Notifier
+from toolkit.supervisor.replica import OUTPUT
 from toolkit.supervisor.settings import Settings
 from toolkit.supervisor.state import FAILED, READY, STOPPING, State, birth_of
 
 logger = logging.getLogger(__name__)
 
-ACCESS_LOG = "access.log"
+SERVICE_LOG, ACCESS_LOG = "service.log", "access.log"
 
 _RECORD_SECONDS = 0.5
 
@@ -146,13 +147,15 @@ class Service:
             logger.error("the record of the service cannot be written: %s", error)
 
     async def _keep_record(self) -> None:
-        """Write the record anew whenever a replica has changed."""
+        """Write the record anew whenever a replica has changed, and keep what native libraries print within bounds."""
         before = None
         while True:
             now = [(item.state, item.pid, item.restarts) for item in self._fleet.statuses()]
             if now != before:
                 self._record(READY)
                 before = now
+            for path in (Path(SERVICE_LOG), *Path().glob(f"replica-*/{OUTPUT}")):
+                logs.trim(path)
             await asyncio.sleep(_RECORD_SECONDS)
 
     async def _keep_notifying(self) -> None:
