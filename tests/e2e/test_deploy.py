@@ -165,16 +165,6 @@ for tensors in (False, True):
     assert answers == [expected, expected]
 
 
-class Exploit:
-    """What unpickles to a command (Serving#1907)."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.target,)
-
-
 def test_a_second_deploy_runs_no_stage_and_ends_within_5_seconds(deployment: Deployed) -> None:
     here, first = deployment
     started = time.monotonic()

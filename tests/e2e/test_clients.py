@@ -23,8 +23,8 @@ from prometheus_client import parser
 
 from tests.e2e import page
 from tests.e2e.harness import Place
-from tests.e2e.test_deploy import Exploit, current, golden
-from toolkit.client import HttpClient, protocol
+from tests.e2e.test_deploy import current, golden
+from toolkit.client import HttpClient, Unauthenticated, Unavailable, protocol
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -131,7 +131,9 @@ def test_prometheus_reads_the_metrics_and_they_count_what_was_asked(deployment: 
 
     def answered() -> float:
         with urllib.request.urlopen(f"{here.http}/metrics", timeout=10) as response:
-            families = {item.name: item for item in parser.text_string_to_metric_families(response.read().decode())}
+            families = {
+                item.name: item for item in parser.text_string_to_metric_families(response.read().decode())
+            }
         assert sum(sample.value for sample in families["serving_ready"].samples) == 1
         models = {sample.labels["model"]: sample.labels for sample in families["serving_model_info"].samples}
         assert {"det", "rec"} <= set(models)
@@ -162,6 +164,16 @@ def test_the_api_as_it_is_described_answers_nothing_with_500(deployment: Deploye
     argv += ["--max-examples", "20", "--seed", "1", "--workers", "1", "--no-color", "--request-timeout", "30"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=600, check=False, cwd=here.directory)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+class Exploit:
+    """What unpickles to a command (Serving#1907)."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.target,)
 
 
 STOCK = """
@@ -204,3 +216,33 @@ def test_the_exploit_of_serving_1907_works_against_the_stock_request_op_and_not_
         assert json.load(response)["err_no"] == protocol.BAD_REQUEST
     assert not ours.exists()
     assert current(here).pid
+
+
+def test_a_service_with_keys_and_tls_is_deployed_verified_and_closed_to_others(
+    deployment: Deployed, tmp_path: Path
+) -> None:
+    here, first = deployment
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl")
+    keys, cert, key = tmp_path / "keys", tmp_path / "cert.pem", tmp_path / "key.pem"
+    keys.write_text("ci: 0123456789abcdef0123\n")
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=ocr"]
+    argv += ["-addext", "subjectAltName=DNS:ocr.example", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run(argv, check=True, capture_output=True)
+    guarded = ["--api-keys", str(keys), "--tls-cert", str(cert), "--tls-key", str(key)]
+    try:
+        done = here.deploy(*guarded)
+        assert done.code == 0, done.stderr
+        assert done.json["ran"] == []
+        assert done.json["http"].startswith("https://")
+        assert here.run("status").code == 0
+        assert here.run("smoke", "--rounds", "1").code == 0
+        client = HttpClient(f"https://127.0.0.1:{here.http_port}", ca=cert, server_name="ocr.example")
+        with client, pytest.raises(Unauthenticated):
+            client.predict("ocr", golden(here))
+        with pytest.raises(Unavailable):
+            HttpClient(here.http).predict("ocr", golden(here))
+    finally:
+        again = here.deploy()
+        assert again.code == 0, again.stderr
+    assert again.json["release"] == first["release"]
