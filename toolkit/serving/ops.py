@@ -7,15 +7,16 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 from paddle_serving_server.pipeline import RequestOp, ResponseOp
 from paddle_serving_server.pipeline.operator import Op
 
 from toolkit import pipeline
-from toolkit.client.protocol import FILE_TYPE, RESULT_KEY
+from toolkit.client.protocol import RESULT_KEY
 from toolkit.engines import model
 from toolkit.pipeline import Payload, RequestError, Step
+from toolkit.serving import fields
 from toolkit.serving.format import SERVER
 from toolkit.serving.model_thread import ModelThread
 from toolkit.serving.release import MODELS_DIR, PIPELINE_DIR, Release, StepRelease
@@ -24,9 +25,6 @@ from toolkit.serving.timing import Timings
 logger = logging.getLogger(__name__)
 
 Beat = Callable[[], None]
-
-# Paddle Serving's element type of a text.
-_STRING = 12
 
 # The key that ops hand a parcel on under. Paddle Serving 0.9.0 looks into the values of the dictionary that an op
 # returns (channel.py, check_npdata), and an empty list among them ends the op's thread: every later request hangs. It
@@ -61,31 +59,12 @@ class Decode(RequestOp):  # type: ignore[misc] # the base class has no types
         timings = Timings()
         try:
             with timings.stage("decode"):
-                payload = self._decode(_fields(request), self._options)
+                payload = self._decode(fields.of(request), self._options)
         except RequestError as error:
             return None, request.logid, error.code, str(error)
         finally:
             self._beat()
         return {_PARCEL: Parcel(payload, timings)}, request.logid, None, ""
-
-
-def _fields(request: Any) -> dict[str, Union[str, bytes]]:
-    """Keys with their values, and tensors that are texts or files.
-
-    Raises:
-        RequestError: another kind of tensor, or keys without values.
-    """
-    if len(request.key) != len(request.value):
-        raise RequestError(f"the request has {len(request.key)} keys and {len(request.value)} values")
-    fields: dict[str, Union[str, bytes]] = dict(zip(request.key, request.value))
-    for tensor in request.tensors:
-        if tensor.elem_type == FILE_TYPE:
-            fields[tensor.name] = tensor.byte_data
-        elif tensor.elem_type == _STRING:
-            fields[tensor.name] = "".join(tensor.str_data)
-        else:
-            raise RequestError(f"the tensor {tensor.name!r} is no text; send the image as a base64 text")
-    return fields
 
 
 class ModelOp(Op):  # type: ignore[misc] # the base class has no types

@@ -1,0 +1,1 @@
+"""Mutated bytes for every parser of what clients send: `make fuzz`."""

@@ -1,0 +1,30 @@
+"""What a Request of Paddle Serving's protocol carries, as far as we take it."""
+
+from __future__ import annotations
+
+from typing import Any, Union
+
+from toolkit.client.protocol import FILE_TYPE
+from toolkit.pipeline import RequestError
+
+# Paddle Serving's element type of a text.
+_STRING = 12
+
+
+def of(request: Any) -> dict[str, Union[str, bytes]]:
+    """Keys with their values, and tensors that are texts or files.
+
+    Raises:
+        RequestError: another kind of tensor, or keys without values.
+    """
+    if len(request.key) != len(request.value):
+        raise RequestError(f"the request has {len(request.key)} keys and {len(request.value)} values")
+    fields: dict[str, Union[str, bytes]] = dict(zip(request.key, request.value))
+    for tensor in request.tensors:
+        if tensor.elem_type == FILE_TYPE:
+            fields[tensor.name] = tensor.byte_data
+        elif tensor.elem_type == _STRING:
+            fields[tensor.name] = "".join(tensor.str_data)
+        else:
+            raise RequestError(f"the tensor {tensor.name!r} is no text; send the image as a base64 text")
+    return fields
