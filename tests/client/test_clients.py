@@ -106,6 +106,7 @@ def test_a_full_service_is_unavailable_with_status_429(kind: str, replica: FakeR
         with pytest.raises(Unavailable) as caught:
             client.predict("ocr", png())
         assert caught.value.status == 429
+        assert caught.value.retry_after == 1
 
 
 def test_ready_is_what_the_service_says(kind: str, replica: FakeReplica) -> None:
@@ -115,6 +116,7 @@ def test_ready_is_what_the_service_says(kind: str, replica: FakeReplica) -> None
         with pytest.raises(Unavailable) as caught:
             client.predict("ocr", png())
         assert caught.value.status == 503
+        assert caught.value.retry_after == 1
         ready.set()
         assert client.ready()
 
@@ -127,8 +129,9 @@ def test_where_nobody_listens_the_service_is_unavailable_and_not_ready(kind: str
             HttpClient(f"http://127.0.0.1:{port}") if kind == "http" else GrpcClient(f"127.0.0.1:{port}")
         ) as client:
             assert not client.ready()
-            with pytest.raises(Unavailable):
+            with pytest.raises(Unavailable) as caught:
                 client.predict("ocr", png())
+            assert caught.value.retry_after is None
 
 
 def test_one_client_serves_many_threads(client: Client, replica: FakeReplica) -> None:

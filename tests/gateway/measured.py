@@ -57,7 +57,10 @@ class Service:
         )
 
     def families(self) -> dict[str, Metric]:
-        return {family.name: family for family in text_string_to_metric_families(self.metrics.render("")[0].decode())}
+        return {
+            family.name: family
+            for family in text_string_to_metric_families(self.metrics.render("")[0].decode())
+        }
 
     def value(self, name: str, **labels: str) -> float | None:
         """The sample with exactly these labels; empty ones are none, as to Prometheus."""

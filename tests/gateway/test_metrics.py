@@ -392,7 +392,9 @@ def test_the_reference_has_every_metric_with_its_type_and_labels(service: Servic
     documented = {
         name: (kind, frozenset(re.findall(r"`(\w+)`", labels)))
         for name, kind, labels in re.findall(
-            r"^\| `(\w+)` \| (counter|gauge|histogram|info) \|[^|]*\|([^|]*)\|", DOCS.read_text(encoding="utf-8"), re.M
+            r"^\| `(\w+)` \| (counter|gauge|histogram|info) \|[^|]*\|([^|]*)\|",
+            DOCS.read_text(encoding="utf-8"),
+            re.M,
         )
     }
     assert documented == exported

@@ -73,7 +73,9 @@ def queries() -> Iterator[str]:
 
 
 def test_names_are_told_from_what_surrounds_them() -> None:
-    expression = 'sum by (job) (rate(a_total{code=~"b|c", d="\\"e"}[5m])) / on (job) f:g{h="i"} > 0.5 and up == 1'
+    expression = (
+        'sum by (job) (rate(a_total{code=~"b|c", d="\\"e"}[5m])) / on (job) f:g{h="i"} > 0.5 and up == 1'
+    )
     assert names(expression) == {"a_total", "f:g", "up"}
 
 

@@ -139,7 +139,8 @@ class Connection(H11Protocol):
                 timer.cancel()
         super().connection_lost(exc)
         # After a reset, uvicorn leaves the transport of TLS as it is, and Python 3.9 then warns of an unclosed one.
-        self.transport.abort()
+        if not self.transport.is_closing():
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Parse `data`; what comes after the last answer is dropped."""
@@ -193,7 +194,7 @@ class Connection(H11Protocol):
 
     def _abort_later(self, seconds: float) -> None:
         # A closed transport waits for ever to get rid of what it has to send, and in TLS for the client's goodbye.
-        if self._ending is None:
+        if self._ending is None and self in self.connections:
             self._ending = self.loop.call_later(seconds, self.transport.abort)
 
     def on_response_complete(self) -> None:

@@ -21,6 +21,7 @@ from toolkit import child, ports, process
 from toolkit.errors import ServiceError, ToolkitError
 from toolkit.serving import release
 from toolkit.supervisor import state as states
+from toolkit.supervisor.replica import clean
 from toolkit.supervisor.service import SERVICE_LOG
 from toolkit.supervisor.settings import Settings
 from toolkit.supervisor.state import FAILED, READY, State
@@ -166,6 +167,9 @@ def _make_run_dir(home: Path) -> Path:
     runs.mkdir(parents=True, exist_ok=True)
     for old in sorted(runs.iterdir())[:-_KEPT_RUNS]:
         shutil.rmtree(old, ignore_errors=True)
+    for old in runs.iterdir():
+        # What a service that was killed could not take with it.
+        clean(old)
     path = runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}"
     path.mkdir(mode=0o700)
     return path

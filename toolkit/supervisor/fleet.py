@@ -12,7 +12,7 @@ from toolkit.gateway.endpoint import Endpoint
 from toolkit.gateway.pool import Pool
 from toolkit.gateway.status import ReplicaStatus
 from toolkit.serving.release import Limits, Release
-from toolkit.supervisor.replica import ReplicaProcess
+from toolkit.supervisor.replica import ReplicaProcess, clean
 from toolkit.supervisor.slot import Slot
 
 
@@ -64,6 +64,8 @@ class Fleet:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         await asyncio.gather(*(slot.stop(grace) for slot in self._slots))
+        # Also of those that were being replaced at that moment.
+        clean(Path())
 
     @property
     def ready(self) -> bool:

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 LOG, OUTPUT = "replica.log", "output.log"
 
+_SOCKET, _PULSE = ".sock", ".pulse"
+
 
 class ReplicaProcess:
     """A replica of a release. Belongs to one event loop, in a process whose current directory is that of the run.
@@ -44,8 +46,8 @@ class ReplicaProcess:
         self._plan = plan
         self._directory = directory
         self._folder = Path(f"replica-{index}")
-        self._socket = self._folder / f"{generation}.sock"
-        self._pulse = self._socket.with_suffix(".pulse")
+        self._socket = self._folder / f"{generation}{_SOCKET}"
+        self._pulse = self._socket.with_suffix(_PULSE)
         self._golden = release.cheapest_golden(directory)
         self.endpoint = Endpoint(index, f"unix:{self._socket}")
         self.golden_at: float | None = None
@@ -168,6 +170,14 @@ class ReplicaProcess:
             where=str(self._folder.resolve()),
             remedy="`make logs` shows the whole log",
         )
+
+
+def clean(run_dir: Path) -> None:
+    """Remove the sockets and pulses of replicas that have ended."""
+    for folder in run_dir.glob("replica-*"):
+        for path in folder.iterdir():
+            if path.suffix in (_SOCKET, _PULSE):
+                path.unlink(missing_ok=True)
 
 
 def _has_text(path: Path) -> bool:

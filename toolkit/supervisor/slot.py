@@ -175,9 +175,11 @@ class Slot:
         self._enter(starting.result())
         self._pool.withdraw(old.endpoint)
         deadline = time.monotonic() + self._limits.deadline_seconds
-        while old.endpoint.in_flight and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
-        await old.stop(self._limits.grace_seconds)
+        try:
+            while old.endpoint.in_flight and time.monotonic() < deadline:
+                await asyncio.sleep(0.05)
+        finally:
+            await old.stop(self._limits.grace_seconds)
 
     # --------------------------------------------------------------------------------------------- watching
 
