@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import psutil
 
@@ -91,10 +91,16 @@ class Place:
 
 
 @contextmanager
-def place() -> Iterator[Place]:
-    """A place that is gone afterwards, with everything that ran in it; what is left behind fails the test."""
+def place(like: Optional[Place] = None) -> Iterator[Place]:
+    """A place that is gone afterwards, with everything that ran in it; what is left behind fails the test.
+
+    Args:
+        like: what has been built there need not be built here again.
+    """
     directory = Path(tempfile.mkdtemp(prefix="e2e-"))
     here = Place(directory, free_port(), free_port())
+    if like is not None:
+        shutil.copytree(like.build / "store", here.build / "store")
     here.data.mkdir()
     pipeline.resolve(ROOT / "pipelines" / "ocr", "pages:build")(here.data, PAGES, lambda done, total: None)
     try:

@@ -58,7 +58,13 @@ ONEDNN_DEFAULT = (
 
 
 @pytest.fixture
-def here() -> Iterator[Place]:
+def here(prepared: Place) -> Iterator[Place]:
+    with place(like=prepared) as made:
+        yield made
+
+
+@pytest.fixture
+def empty() -> Iterator[Place]:
     with place() as made:
         yield made
 
@@ -139,8 +145,9 @@ def whiten(here: Place) -> None:
 
 
 def test_a_deployment_killed_at_any_moment_leaves_nothing_that_the_next_one_trusts_wrongly(
-    here: Place,
+    empty: Place,
 ) -> None:
+    here = empty
     generator = random.Random(1)
     argv = here.argv("deploy", "--json", "--data", str(here.data), "--precision", "fp32", *here.ports)
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGKILL):

@@ -1,0 +1,116 @@
+"""python -m tests.chaos [--release DIR] [--replicas 3] [--clients 8] [--seconds 120] [--kill-every 20] [--json]
+
+Starts a service of a rendered release on free ports of loopback, asks it without a pause, kills one replica after the
+other, and prints what clients saw of it. Without --release it takes the newest one of --build and --model.
+
+Exits with 1 if an answer was wrong, a killed replica did not come back, a request failed, or nobody was ready at some
+moment. With one replica, requests may fail while it is away. Exits with 2 if there is no release.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import report
+from tests.chaos.load import Load, questions
+from tests.chaos.service import Service, running
+from tests.chaos.watch import Watch
+from toolkit.errors import ToolkitError
+from toolkit.serving.release import RELEASE_FILE
+
+# A replica is started beside clients that take all the processors.
+_RECOVERY = 120.0
+
+# Characters of the service's log that are shown when something went wrong.
+_LOG = 10_000
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run it; the exit code."""
+    options = _options(argv)
+    # A service that is left behind would be the opposite of what this shows.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with running(options.release, options.replicas) as service:
+            found = chaos(service, options)
+            if not found["passed"]:
+                print(service.log()[-_LOG:], file=sys.stderr)
+    except ToolkitError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the service is stopped", file=sys.stderr)
+        return 130
+    print(json.dumps(found, indent=2) if options.json else "\n".join(report.text(found)))
+    return 0 if found["passed"] else 1
+
+
+def chaos(service: Service, options: argparse.Namespace) -> dict[str, Any]:
+    """Load it and kill its replicas; see `report.figures`."""
+    load = Load(*service.http, questions(service.release), options.clients)
+    with Watch(*service.http) as watch:
+        began = time.monotonic()
+        with load:
+            _kill_in_turn(service, watch, began, options)
+        elapsed = time.monotonic() - began
+        watch.wait_until_recovered(_RECOVERY)
+    return report.figures(load, watch, options.replicas, service.started, elapsed)
+
+
+def _kill_in_turn(service: Service, watch: Watch, began: float, options: argparse.Namespace) -> None:
+    """One replica every so many seconds, until the time is over."""
+    turn = 0
+    while (turn + 1) * options.kill_every < options.seconds:
+        _sleep_until(began + (turn + 1) * options.kill_every)
+        _kill(service, turn % options.replicas, watch)
+        turn += 1
+    _sleep_until(began + options.seconds)
+
+
+def _kill(service: Service, index: int, watch: Watch) -> None:
+    victim = service.replica(index)
+    victim.send_signal(signal.SIGKILL)
+    watch.expect(index, time.monotonic())
+    print(f"killed replica {index}, process {victim.pid}", file=sys.stderr, flush=True)
+
+
+def _sleep_until(moment: float) -> None:
+    time.sleep(max(0.0, moment - time.monotonic()))
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m tests.chaos", description=__doc__)
+    parser.add_argument("--release", type=Path, help="rendered release; default: the newest of --build")
+    parser.add_argument("--build", type=Path, default=Path("build"), help="where `make render` has put it")
+    parser.add_argument("--model", default="ocr")
+    parser.add_argument("--replicas", type=int, default=3)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--kill-every", type=float, default=20, help="seconds")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "-v", action="store_true", help="as other commands have it; there is nothing more to say"
+    )
+    options = parser.parse_args(argv)
+    if min(options.replicas, options.clients, options.seconds, options.kill_every) <= 0:
+        parser.error("--replicas, --clients, --seconds and --kill-every must be above 0")
+    if options.release is None:
+        options.release = _newest(options.build, options.model)
+    if options.release is None or not (options.release / RELEASE_FILE).is_file():
+        parser.error("there is no rendered release; `make render` makes one, or give --release")
+    return options
+
+
+def _newest(build: Path, model: str) -> Path | None:
+    found = (build / "store" / "render").glob(f"{model}-*/{RELEASE_FILE}")
+    return max(found, key=lambda path: path.stat().st_mtime, default=Path()).parent
+
+
+if __name__ == "__main__":
+    sys.exit(main())
