@@ -347,3 +347,13 @@ def test_what_json_cannot_carry_is_an_error_that_says_how_it_comes(array: Any) -
         rest.render(parse(ONE).request, response)
     asked = parse(ONE, parameters={"binary_data_output": True}).request
     assert rest.render(asked, response).json_size is not None
+
+
+@pytest.mark.parametrize("place", ["inputs", "outputs", "request"])
+def test_half_of_a_surrogate_pair_in_a_parameters_name_is_refused(place: str) -> None:
+    parameters = {"parameters": {"bin\ud800": True}}
+    body: dict[str, Any] = {"inputs": [dict(ONE)], "outputs": [{"name": "y"}]}
+    target = body if place == "request" else body[place][0]
+    target.update(parameters)
+    with pytest.raises(OipError, match="surrogate"):
+        rest.parse(json.dumps(body).encode(), None, "m")

@@ -157,7 +157,7 @@ def _add_input(request: Any, name: str, item: Mapping[str, Any], binary: _Binary
     size = parameters.pop(_SIZE, None)
     codec.refuse_shared_memory(parameters)
     for key, value in parameters.items():
-        _set(tensor.parameters[key], key, value)
+        _set(tensor.parameters[_text(key, "the name of a parameter")], key, value)
     if size is not None:
         if "data" in item:
             raise OipError(f"it has both data and {_SIZE}")
