@@ -207,8 +207,8 @@ class ServingSpec(Section):
     memory_limit_megabytes: Optional[int] = Field(
         default=None,
         ge=64,
-        description="resident memory beyond which a replica is replaced; default: twice that of a fresh one, and at "
-        "least 1024 more",
+        description="resident memory beyond which a replica is replaced; default: three times that of a fresh one, "
+        "and at least 2048 more, since it grows until it has met as many image sizes as `cache_capacity`",
     )
 
 
