@@ -27,9 +27,6 @@ from toolkit.serving.release import RELEASE_FILE
 # A replica is started beside clients that take all the processors.
 _RECOVERY = 120.0
 
-# Characters of the service's log that are shown when something went wrong.
-_LOG = 10_000
-
 
 def main(argv: list[str] | None = None) -> int:
     """Run it; the exit code."""
@@ -40,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         with running(options.release, options.replicas) as service:
             found = chaos(service, options)
             if not found["passed"]:
-                print(service.log()[-_LOG:], file=sys.stderr)
+                print(service.log()[-10_000:], file=sys.stderr)
     except ToolkitError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ from toolkit.supervisor import control
 from toolkit.supervisor import state as states
 from toolkit.supervisor.settings import Settings
 
-MODEL = "ocr"
+# Characters of each log that are shown when something went wrong.
+_LOG = 8000
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Service:
         return parse(self.get("/metrics").body.decode())
 
     def log(self) -> str:
-        return (self.run_dir / control.SERVICE_LOG).read_text()
+        return (self.run_dir / "service.log").read_text()
 
     def wait_until(self, what: str, true: Callable[[], Any], seconds: float = 60) -> float:
         """Seconds until `true()` is."""
@@ -129,6 +131,11 @@ def running(release: Path, replicas: int) -> Iterator[Service]:
     home = Path(tempfile.mkdtemp(prefix="chaos-"))
     try:
         yield launch(home, release, replicas)
+    except BaseException:
+        print(
+            "".join(f"\n{path}:\n{path.read_text()[-_LOG:]}" for path in control.logs(home)), file=sys.stderr
+        )
+        raise
     finally:
         try:
             control.stop(home)

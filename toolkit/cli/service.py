@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import psutil
 
 from toolkit.cli import reach, show
 from toolkit.cli.deploy import ask
@@ -120,9 +121,17 @@ def _guards(state: State) -> str:
     return f"{where}; {keys}, {tls}{', client certificates' if state.settings.tls_client_ca else ''}"
 
 
+def _resident(pid: int) -> int:
+    """Bytes of memory that a process has now; the record is as old as the last change of a replica."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss) if pid else 0
+    except psutil.Error:
+        return 0
+
+
 def _replica(told: Mapping[str, Any]) -> str:
     restarts = ", ".join(f"{count} x {reason}" for reason, count in told["restarts"])
-    memory = f", {told['memory_bytes'] >> 20} MB" if told["memory_bytes"] else ""
+    memory = f", {resident >> 20} MB" if (resident := _resident(told["pid"])) else ""
     replaced = f", replaced: {restarts}" if restarts else ""
     why = f"\n           {told['message'].splitlines()[0]}" if told["message"] else ""
     return f"{told['index']}: {told['state']}{memory}{replaced}{why}"
