@@ -101,6 +101,8 @@ class Gateway:
             http=connections.protocol(options.max_connections, options.header_seconds),
             ws="none",
             lifespan="off",
+            # Longer than proxies and load balancers keep theirs (60 s), so that it is they who close an idle connection.
+            timeout_keep_alive=75,
             log_config=None,
             access_log=False,
             server_header=False,
