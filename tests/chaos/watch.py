@@ -71,10 +71,15 @@ class Watch:
         self._over.set()
         self._thread.join(60)
 
-    def expect(self, index: int, at: float) -> Recovery:
-        """Follow the place of a replica that was killed at `at`."""
-        before = self.last.replaced(index) if self.last is not None else 0
-        recovery = Recovery(index, at, before)
+    def expect(self, index: int, at: float, restarts: int | None = None) -> Recovery:
+        """Follow the place of a replica that was killed at `at`.
+
+        Args:
+            restarts: of the place before; None: as the metrics said last.
+        """
+        if restarts is None:
+            restarts = self.last.replaced(index) if self.last is not None else 0
+        recovery = Recovery(index, at, restarts)
         self.recoveries.append(recovery)
         return recovery
 

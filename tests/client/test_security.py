@@ -190,8 +190,7 @@ def test_smoke_asks_an_encrypted_service_that_wants_a_key(
     golden = Golden("sign", image, {"lines": LINES, "width": 64, "height": 32})
     with Door(replica.target, settings=options(tls=Tls(*server_files), keys_file=keys)) as door:
         url = door.url.replace("http:", "https:")
-        report = smoke(
-            url, door.target, "ocr", [golden], timeout=10, rounds=1, api_key=KEY, ca=authority.cert
-        )
+        access = Access(KEY, authority.cert)
+        report = smoke(url, door.target, "ocr", [golden], timeout=10, rounds=1, access=access)
     assert report.rounds == 1
     assert KEY not in str(report.to_json())
