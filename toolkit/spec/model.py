@@ -208,7 +208,7 @@ class ServingSpec(Section):
         default=None,
         ge=64,
         description="resident memory beyond which a replica is replaced; default: three times that of a fresh one, "
-        "and at least 2048 more, since it grows until it has met as many image sizes as `cache_capacity`",
+        "and at least 1024 more",
     )
 
 
