@@ -95,7 +95,7 @@ class Door:
     def __enter__(self) -> Door:
         self._thread.start()
         try:
-            self._run(self._start())
+            self.run(self._start())
         except BaseException:
             self._end_loop()
             raise
@@ -110,7 +110,7 @@ class Door:
     def stop(self, grace: float) -> None:
         if not self._stopped:
             self._stopped = True
-            self._run(self._stop(grace))
+            self.run(self._stop(grace))
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         """One request on a connection of its own; a body that is not bytes is sent as JSON."""
@@ -138,7 +138,8 @@ class Door:
 
         return asyncio.run_coroutine_threadsafe(inside(), self._loop).result(30)
 
-    def _run(self, work: Any) -> None:
+    def run(self, work: Any) -> None:
+        """Have the loop of the front door do `work`, a coroutine."""
         asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
     def _end_loop(self) -> None:

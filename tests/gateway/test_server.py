@@ -64,6 +64,22 @@ def test_a_request_whose_replica_is_killed_is_answered_by_another_one(
         assert door.call(lambda: door.pool.size) == 1
 
 
+def test_a_request_whose_replica_is_taken_out_is_answered_by_another_one(
+    tmp_path: Path, replica: FakeReplica
+) -> None:
+    """Whether the end of the process or that of the channel is noticed first must not matter."""
+    with (
+        replica_process(tmp_path / "r.sock", delay=20) as child,
+        Door(f"unix:{tmp_path}/r.sock", replica.target) as door,
+    ):
+        thread, answers = in_background(door.ask, "POST", "/predict/ocr", {"image": IMAGE})
+        assert child.stdout is not None
+        assert child.stdout.readline() == "arrived\n"
+        door.run(door.endpoints[0].close())
+        thread.join(10)
+        assert answers[0].status == 200
+
+
 def test_a_request_that_takes_two_replicas_down_is_poison_and_not_tried_again(
     tmp_path: Path, replica: FakeReplica, caplog: pytest.LogCaptureFixture
 ) -> None:

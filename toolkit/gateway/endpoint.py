@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -59,6 +60,7 @@ class Endpoint:
         self.index = index
         self.in_flight = 0
         self.alone = False
+        self._closing = False
         self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
 
     async def call(
@@ -83,9 +85,15 @@ class Endpoint:
             return Reply(body, _timings(await call.trailing_metadata()))
         except grpc.aio.AioRpcError as error:
             raise _translate(error) from error
+        except asyncio.CancelledError:
+            # A channel that is closed cancels its calls, which is no wish of the caller's.
+            if self._closing:
+                raise Gone("the replica was ended") from None
+            raise
 
     async def close(self) -> None:
         """Close the channel and end the calls on it."""
+        self._closing = True
         await self._channel.close(None)
 
 

@@ -101,7 +101,7 @@ class Gateway:
             http=connections.protocol(options.max_connections, options.header_seconds),
             ws="none",
             lifespan="off",
-            # Longer than proxies and load balancers keep theirs (60 s), so that it is they who close an idle connection.
+            # Longer than the 60 s of proxies and load balancers, so that it is they who close an idle connection.
             timeout_keep_alive=75,
             log_config=None,
             access_log=False,

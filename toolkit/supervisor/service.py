@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from toolkit import logs
-from toolkit.errors import ToolkitError
+from toolkit.errors import ServiceError, ToolkitError
 from toolkit.gateway import access
 from toolkit.gateway.options import GatewayOptions
 from toolkit.gateway.pool import Pool
@@ -32,7 +32,7 @@ from toolkit.supervisor.fleet import Fleet, replica_count
 from toolkit.supervisor.notify import Notifier
 from toolkit.supervisor.replica import OUTPUT
 from toolkit.supervisor.settings import Settings
-from toolkit.supervisor.state import FAILED, READY, STOPPING, State, birth_of
+from toolkit.supervisor.state import FAILED, READY, STOPPING, State, birth_of, running
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,12 @@ def main(state_dir: str, release_dir: str, settings: str) -> int:
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     plan = release.read(Path(release_dir))
     me = psutil.Process()
+    other = running(Path(state_dir))
+    if other is not None and other.pid != me.pid:
+        # Of two that are started at once, the record must stay that of the one which serves.
+        error = ServiceError(f"{other.name} is running already: process {other.pid}, {other.http_url}")
+        logger.error("%s", error)
+        return error.exit_code
     state = State(
         pid=me.pid,
         created=me.create_time(),
