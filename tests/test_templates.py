@@ -15,6 +15,8 @@ STEP = {
     "name": "det",
     "model": "det",
     "precision": "int8",
+    "digest": "sha256:0123",
+    "verdict": "pass",
     "step": "ops:Detector",
     "options": {"limit": 960, "note": 'a "quoted": {{ text }}'},
     "predictor": {
@@ -56,7 +58,12 @@ op:
 
 def variables() -> dict[str, Any]:
     spec = SimpleNamespace(
-        name="tiny", request="ops:decode", response="ops:answer", serving=ServingSpec(workers=3)
+        name="tiny",
+        request="ops:decode",
+        request_options={"side": 960},
+        response="ops:answer",
+        outputs=(),
+        serving=ServingSpec(workers=3),
     )
     return {"spec": spec, "steps": [STEP, {**STEP, "name": "rec"}]}
 
@@ -81,6 +88,7 @@ def test_a_rendered_release_reads_back_what_went_in(tmp_path: Path) -> None:
     found = release.read(tmp_path)
     assert found.steps[0].options == STEP["options"]
     assert found.steps[1].predictor == STEP["predictor"]
+    assert found.request_options == {"side": 960}
     assert found.limits.max_body_bytes == 16 * 1024 * 1024
 
 

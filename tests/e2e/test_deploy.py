@@ -18,10 +18,13 @@ import pytest
 
 from tests.contract import check_replica
 from tests.e2e.harness import BUDGET, ROOT, Place, free_port, listening, processes_of
+from toolkit import cpu
 from toolkit.client import BadRequest, GrpcClient, HttpClient
 from toolkit.data import labels
 from toolkit.evaluation.metrics import normalise
 from toolkit.supervisor import state as states
+
+VNNI = bool({"AVX2_VNNI", "AVX512_CORE_VNNI"} & set(cpu.levels()))
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -79,8 +82,8 @@ def test_every_model_is_judged_in_float_and_searched_in_int8_with_proof_of_its_k
         assert proven, f"no INT8 candidate of {name} lost little enough in the search"
         for row in proven:
             assert re.match(r"\d+ of \d+ convolutions ran INT8", row["kernels"])
-            # 0.93 with VNNI; with AVX2 alone oneDNN leaves more to float.
-            assert row["share"]["int8"] >= 0.7
+            # 0.78 was seen without VNNI.
+            assert row["share"]["int8"] >= (0.8 if VNNI else 0.7)
             assert row["recipe"]["exclude"] or row["bytes"] < 0.4 * rows["native"]["bytes"]
 
 
@@ -93,8 +96,6 @@ def test_what_is_served_lost_less_than_the_gate_allows(deployment: Deployed) -> 
 
 
 def test_each_lesser_cpu_has_a_verdict_of_its_own(deployment: Deployed) -> None:
-    from toolkit import cpu
-
     wanted = set(cpu.levels_below()) & {"AVX2", "AVX512_CORE", "AVX512_CORE_VNNI"}
     for entry in deployment[1]["evaluation"]["models"].values():
         assert set(entry["levels"]) == wanted

@@ -53,7 +53,7 @@ class Service:
             lambda: self.in_flight,
             lambda: self.queued,
             "1.2.3",
-            **options,
+            **{"ready": lambda: True, **options},
         )
 
     def families(self) -> dict[str, Metric]:

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from tests.fakes import FakeReplica, png
+from tests.gateway.certificates import Authority, der, needs_openssl, served
 from tests.gateway.harness import Answer, Door, options
 from toolkit.client import GrpcClient, Prediction
 from toolkit.errors import ServiceError
 from toolkit.gateway.endpoint import Endpoint
+from toolkit.gateway.tls import Tls
 
 IMAGE = base64.b64encode(png()).decode()
 ROOT = Path(__file__).parents[2]
@@ -212,3 +214,38 @@ async def main():
 asyncio.run(main())
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=30)
+
+
+@needs_openssl
+def test_a_new_certificate_is_served_on_both_ports_and_a_mute_handshake_is_cut(
+    replica: FakeReplica, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "ca")
+    files = Tls(tmp_path / "cert.pem", tmp_path / "key.pem")
+
+    def put(name: str) -> bytes:
+        pair = authority.issue(name)
+        for source, target in zip(pair, (files.cert, files.key)):
+            source.replace(target)
+        return der(files.cert)
+
+    first = put("first")
+    with Door(replica.target, settings=options(tls=files, header_seconds=1.0)) as door:
+        assert served(door.http_port) == served(door.grpc_port, "h2") == first
+        with door.connect() as mute:
+            mute.settimeout(5)
+            assert mute.recv(1) == b"", "it says nothing, and is cut after a second"
+        second = put("second")
+        end = time.monotonic() + 10
+        while served(door.http_port) != second:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert served(door.grpc_port, "h2") == second
+
+
+def test_the_metrics_say_ready_when_the_front_door_does(replica: FakeReplica) -> None:
+    ready = threading.Event()
+    with Door(replica.target, is_ready=ready.is_set) as door:
+        assert "serving_ready 0.0" in door.ask("GET", "/metrics").text
+        ready.set()
+        assert "serving_ready 1.0" in door.ask("GET", "/metrics").text

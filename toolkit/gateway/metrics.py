@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from toolkit.gateway.catalog import Catalog
 from toolkit.gateway.replica_metrics import ReplicaCollector
-from toolkit.gateway.status import READY, ReplicaStatus
+from toolkit.gateway.status import ReplicaStatus
 from toolkit.gateway.tally import Counter, Histogram, Series
 
 OTHER = "other"
@@ -65,8 +65,7 @@ class Metrics:
     """All that `/metrics` says; for one event loop.
 
     Args:
-        replicas, in_flight, queued: asked at each scrape; must not block.
-        ready: likewise; None: whether a replica is.
+        replicas, in_flight, queued, ready: asked at each scrape; must not block.
     """
 
     def __init__(
@@ -76,10 +75,10 @@ class Metrics:
         in_flight: Callable[[], int],
         queued: Callable[[], int],
         version: str,
-        ready: Callable[[], bool] | None = None,
+        ready: Callable[[], bool],
     ) -> None:
         self._registry = registry = CollectorRegistry()
-        _Service(registry, catalog, version, ready or (lambda: _any_ready(replicas())), in_flight, queued)
+        _Service(registry, catalog, version, ready, in_flight, queued)
         self._count_requests(registry)
         self._time_stages(registry, _step_names(catalog))
         ReplicaCollector(registry, replicas)
@@ -106,7 +105,7 @@ class Metrics:
             "serving_requests_rejected",
             "Requests that the service turned down.",
             ("reason",),
-            [(reason,) for reason in dict.fromkeys((*REASONS.values(), OTHER))],
+            [(reason,) for reason in dict.fromkeys(REASONS.values())],
         )
         self._retried = Counter(
             registry,
@@ -189,14 +188,6 @@ class Metrics:
         """A request took two replicas down."""
         self._poisoned.add()
 
-    def rejected(self, reason: str) -> None:
-        """A request was turned down.
-
-        Args:
-            reason: one of the values of `REASONS`.
-        """
-        self._rejected.add(reason if (reason,) in self._rejected else OTHER)
-
     def refused(self, status: int) -> None:
         """Count a request as rejected if `status`, of HTTP or of a `Fault`, says that it was."""
         reason = REASONS.get(status)
@@ -251,10 +242,6 @@ class _Service(Collector):
             facts = {"precision": model.precision, "digest": model.digest, "verdict": model.verdict}
             family.add_metric((), {"model": _short(model.name, self._catalog), **facts})
         return family
-
-
-def _any_ready(replicas: Sequence[ReplicaStatus]) -> bool:
-    return any(replica.state == READY for replica in replicas)
 
 
 def _step_names(catalog: Catalog) -> list[str]:

@@ -6,9 +6,9 @@ import asyncio
 import errno
 import os
 import socket
-import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Callable
 
 import grpc.aio
@@ -62,7 +62,12 @@ class Gateway:
         self.grpc_port = options.grpc_port
         self._keys = Keys.load(options.keys_file, os.environ)
         self._metrics = Metrics(
-            catalog, statuses, lambda: self._desk.in_flight, lambda: pool.waiting, toolkit.__version__
+            catalog,
+            statuses,
+            in_flight=lambda: self._desk.in_flight,
+            queued=lambda: pool.waiting,
+            ready=lambda: self._desk.ready,
+            version=toolkit.__version__,
         )
         self._desk = FrontDesk(
             options,
@@ -83,7 +88,6 @@ class Gateway:
         options = self._options
         listener = _listen("HTTP", options.host, options.http_port)
         try:
-            self._certificate = Certificate(options.tls) if options.tls is not None else None
             self._rpc = Rpc(self._desk, self._metrics, self._keys)
             self.grpc_port = _add_port(self._rpc.server, options)
             await self._start_http(listener)
@@ -109,8 +113,8 @@ class Gateway:
             proxy_headers=False,
         )
         config.load()
-        config.ssl = self._certificate.context if self._certificate is not None else None
-        self._http = _HttpServer(config)
+        config.ssl = tls.ssl_context(options.tls) if options.tls is not None else None
+        self._http = _HttpServer(config, options.max_connections, options.header_seconds)
         self._serving = asyncio.create_task(self._http.serve(sockets=[listener]))
         while not self._http.started and not self._serving.done():
             await asyncio.sleep(0.005)
@@ -122,8 +126,14 @@ class Gateway:
         options = self._options
         if self._keys is not None and options.keys_file is not None:
             yield tls.Watched([options.keys_file], self._keys.reload)
-        if options.tls is not None and self._certificate is not None:
-            yield tls.Watched(options.tls.paths, self._certificate.reload)
+        if options.tls is not None:
+            yield tls.Watched(options.tls.paths, partial(self._renew, options.tls))
+
+    def _renew(self, files: Tls) -> None:
+        """Encrypt new connections with what the files hold now."""
+        config = self._http.config
+        if config.ssl is not None:
+            config.ssl = tls.reload(config.ssl, files)
 
     async def stop(self, grace: float) -> None:
         """Accept nothing more, finish what is under way, and close both ports.
@@ -143,28 +153,7 @@ class Gateway:
         await asyncio.gather(self._serving, self._rpc.stop(grace))
 
 
-class Certificate:
-    """What HTTP connections are encrypted with; new ones with what the files last held.
-
-    Attributes:
-        context: for the listening socket.
-    """
-
-    def __init__(self, files: Tls) -> None:
-        self._files = files
-        self._current = self.context = tls.ssl_context(files)
-        # Asked at the begin of each handshake, whether or not the client names a server.
-        self.context.sni_callback = self._take_current
-
-    def reload(self) -> None:
-        """Read the files again; if they do not fit, nothing changes."""
-        self._current = tls.reload(self._current, self._files)
-
-    def _take_current(self, connection: ssl.SSLObject, *_: object) -> None:
-        connection.context = self._current
-
-
-class _HttpServer(uvicorn.Server):
+class _HttpServer(connections.Server):
     """A server that leaves the signals of the process to its caller."""
 
     @contextmanager
