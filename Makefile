@@ -22,7 +22,7 @@ API_KEYS ?=#          file of API keys that clients must have one of
 TLS_CERT ?=#          certificate (PEM) that both ports speak TLS with
 TLS_KEY ?=#           its private key (PEM)
 TLS_CLIENT_CA ?=#     clients must have a certificate of this authority (PEM)
-IMAGE ?=#             image for `make profile`, instead of those of the release
+IMAGE ?=#             image for `make profile` and `make overhead`, instead of those of the release
 SECONDS ?= 120#       how long `make chaos`, and each target of `make fuzz`, run
 REQUESTS ?= 5000#     how many `make soak` sends
 BUILD ?= build#       directory for everything that is built
@@ -111,7 +111,7 @@ profile: venv ## Show where the time of a request goes, down to the engine's ope
 	@$(TOOLKIT) profile $(STAGE_OPTIONS) $(call option,--image,IMAGE) $(ARGS)
 
 ## Development
-.PHONY: test test-e2e chaos soak fuzz lint format lock schema clean
+.PHONY: test test-e2e chaos soak overhead fuzz lint format lock schema clean
 test: venv ## Unit tests and one real deployment
 	@$(BIN)/python -m pytest -m "not long" $(ARGS)
 test-e2e: venv ## The tests that take many minutes
@@ -120,6 +120,8 @@ chaos: venv ## Kill replicas of the release under load, and print what clients s
 	@$(BIN)/python -m tests.chaos $(MODEL_OPTIONS) --seconds $(SECONDS) $(call option,--replicas,REPLICAS) $(ARGS)
 soak: venv ## Send REQUESTS images of mixed sizes to the running service, and watch the memory of its replicas
 	@$(BIN)/python -m tests.soak --home $(call quoted,BUILD)/$(call quoted,MODEL) --requests $(REQUESTS) $(ARGS)
+overhead: venv ## Say what the front door adds to a request with IMAGE over one to a replica
+	@$(BIN)/python -m tests.overhead --home $(call quoted,BUILD)/$(call quoted,MODEL) $(call option,--image,IMAGE) $(ARGS)
 fuzz: venv ## Send mutated bytes to every parser of what clients send
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 lint: venv ## Check style, formatting and types; change nothing

@@ -17,7 +17,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 STAGES = ("export", "optimize", "calibrate", "quantize", "evaluate", "report", "convert", "render")
 DEPLOYING = ("deploy", "launch", "serve")
 RUNNING = ("smoke", "status", "logs", "stop")
-MEASURING = ("profile", "chaos", "soak", "fuzz")
+MEASURING = ("profile", "chaos", "soak", "overhead", "fuzz")
 OTHERS = ("setup", "doctor", "test", "test-e2e", "lint", "format", "lock", "schema", "clean")
 
 MODEL = ["--model", "ocr"]
@@ -141,6 +141,7 @@ def test_a_target_passes_on_what_its_command_takes_and_no_more(
     [
         ("chaos", [*MODEL, *BUILD, "-v", "--seconds", "9", "--replicas", "3"]),
         ("soak", ["--home", "build/ocr", "--requests", "8"]),
+        ("overhead", ["--home", "build/ocr", "--image", "i.jpg"]),
         ("fuzz", ["--seconds", "9"]),
     ],
 )

@@ -38,7 +38,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def run(door: Door, *goldens: Golden, **settings: Any) -> SmokeReport:
-    return smoke(door.url, door.target, "ocr", goldens, timeout=5, **settings)
+    return smoke(door.url, door.target, "ocr", goldens, **{"timeout": 5, **settings})
 
 
 def changed(line: int, **changes: Any) -> dict[str, Any]:
@@ -47,9 +47,9 @@ def changed(line: int, **changes: Any) -> dict[str, Any]:
     return data
 
 
-def failure(door: Door, *goldens: Golden) -> str:
+def failure(door: Door, *goldens: Golden, **settings: Any) -> str:
     with pytest.raises(SmokeError) as caught:
-        run(door, *goldens, rounds=2)
+        run(door, *goldens, rounds=2, **settings)
     assert caught.value.where == f"{door.url}, {door.target}"
     return caught.value.message
 
@@ -127,8 +127,10 @@ def test_a_service_that_takes_anything_for_an_image_is_reported(
 
 def test_a_service_that_is_not_there_is_a_readable_failure_too(tmp_path: Path, image: Path) -> None:
     with Door(f"unix:{tmp_path}/nobody.sock") as door:
-        message = failure(door, Golden("sign", image, EXPECTED))
-        assert re.search("sign over gRPC: expected a prediction, got (Unavailable|DeadlineExceeded): ", message)
+        message = failure(door, Golden("sign", image, EXPECTED), timeout=1)
+        assert re.search(
+            "sign over gRPC: expected a prediction, got (Unavailable|DeadlineExceeded): ", message
+        )
     with pytest.raises(SmokeError, match="cannot reach"):
         run(door, Golden("sign", image, EXPECTED))
 
