@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import grpc.aio
 
+from toolkit import mailbox
 from toolkit.gateway.faults import BadRequest, Fault, ReplicaFault, UnknownModel
+from toolkit.mailbox import Mailbox
+
+_Metadata = tuple[tuple[str, str], ...]
 
 # What the replica puts its timings under, see toolkit/serving/timing.py.
 _TIMINGS = "toolkit-timings"
@@ -50,17 +55,21 @@ class Reply:
 class Endpoint:
     """One replica, at a gRPC target; to be made and used within one event loop.
 
+    Args:
+        box: what large requests go through; closed with the channel. None: all go through the channel.
+
     Attributes:
         index: the place that the replica fills.
         in_flight: requests that it has and that clients may be waiting for.
         alone: whether the request that it has is to have no company.
     """
 
-    def __init__(self, index: int, target: str) -> None:
+    def __init__(self, index: int, target: str, box: Mailbox | None = None) -> None:
         self.index = index
         self.in_flight = 0
         self.alone = False
         self._closing = False
+        self._box = box
         self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
 
     async def call(
@@ -79,10 +88,11 @@ class Endpoint:
             Fault: it refused the request, or failed.
         """
         method: Any = self._channel.unary_unary(path, request_serializer=None, response_deserializer=None)
-        call = method(request, timeout=timeout, wait_for_ready=wait)
         try:
-            body = bytes(await call)
-            return Reply(body, _timings(await call.trailing_metadata()))
+            with self._delivered(request) as (message, metadata):
+                call = method(message, timeout=timeout, wait_for_ready=wait, metadata=metadata)
+                body = bytes(await call)
+                return Reply(body, _timings(await call.trailing_metadata()))
         except grpc.aio.AioRpcError as error:
             raise _translate(error) from error
         except asyncio.CancelledError:
@@ -91,10 +101,21 @@ class Endpoint:
                 raise Gone("the replica was ended") from None
             raise
 
+    @contextmanager
+    def _delivered(self, request: bytes) -> Iterator[tuple[bytes, _Metadata]]:
+        """The message and the metadata that bring `request` to the replica."""
+        if self._box is None:
+            yield request, ()
+            return
+        with self._box.holding(request) as place:
+            yield (request, ()) if place is None else (b"", ((mailbox.KEY, place),))
+
     async def close(self) -> None:
         """Close the channel and end the calls on it."""
         self._closing = True
         await self._channel.close(None)
+        if self._box is not None:
+            self._box.close()
 
 
 def _timings(metadata: Any) -> Mapping[str, Any]:

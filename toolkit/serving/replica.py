@@ -1,9 +1,10 @@
 """A replica: one paddle_serving_server pipeline with thread ops in a process of its own, on a unix socket.
 
-    python -m toolkit.serving.replica RELEASE_DIR SOCKET PARENT_PID
+    python -m toolkit.serving.replica RELEASE_DIR SOCKET PARENT_PID MAILBOX
 
-Runs in the directory that it is started in: SOCKET is a file name there, beside it are its pulse and its log. Ends on
-SIGTERM, and with the process that started it, however that one ends.
+Runs in the directory that it is started in: SOCKET is a file name there, beside it are its pulse and its log.
+MAILBOX is an inherited file descriptor, see `toolkit/mailbox.py`. Ends on SIGTERM, and with the process that started
+it, however that one ends.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import logs, process
+from toolkit.mailbox import Delivery
 from toolkit.serving.pulse import Pulse
 
 logger = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ _SPARE_THREADS = 4
 _MESSAGE_BYTES = 256 * 1024 * 1024
 
 
-def main(release_dir: str, socket: str, parent: str) -> None:
+def main(release_dir: str, socket: str, parent: str, mailbox: str) -> None:
     """Serve until told to stop."""
     process.die_with(int(parent))
     # Paddle Serving's op threads do not come back, and every request would wait for them: better to be started anew.
@@ -38,7 +40,7 @@ def main(release_dir: str, socket: str, parent: str) -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    server, grace = _start(Path(release_dir), socket)
+    server, grace = _start(Path(release_dir), socket, Delivery(int(mailbox)))
     logger.info("the replica serves on %s", socket)
     stopping.wait()
     logger.info("the replica stops")
@@ -54,13 +56,12 @@ def _end(failure: threading.ExceptHookArgs) -> None:
     os._exit(1)
 
 
-def _start(directory: Path, socket: str) -> tuple[Any, float]:
+def _start(directory: Path, socket: str, delivery: Delivery) -> tuple[Any, float]:
     import grpc
     from paddle_serving_server.pipeline import pipeline_server
-    from paddle_serving_server.pipeline.proto import pipeline_service_pb2_grpc
 
     from toolkit.serving import ops, release
-    from toolkit.serving.servicers import servicer_class, tensor_handlers
+    from toolkit.serving.servicers import pipeline_handlers, tensor_handlers
 
     _log_to_file()
     plan = release.read(directory)
@@ -75,9 +76,12 @@ def _start(directory: Path, socket: str) -> tuple[Any, float]:
             ("grpc.max_receive_message_length", _MESSAGE_BYTES),
         ],
     )
-    servicer = servicer_class()(plan.name, graph.response, config)
-    pipeline_service_pb2_grpc.add_PipelineServiceServicer_to_server(servicer, server)
-    server.add_generic_rpc_handlers((tensor_handlers(plan.name, graph.models),))
+    server.add_generic_rpc_handlers(
+        (
+            pipeline_handlers(plan.name, graph.response, config, delivery),
+            tensor_handlers(plan.name, graph.models, delivery),
+        )
+    )
     server.add_insecure_port(f"unix:{socket}")
     server.start()
     return server, plan.limits.grace_seconds

@@ -19,6 +19,7 @@ from toolkit.client import protocol
 from toolkit.errors import ServiceError
 from toolkit.gateway.endpoint import Endpoint, Gone
 from toolkit.gateway.faults import Fault
+from toolkit.mailbox import Mailbox
 from toolkit.serving import pulse, release
 from toolkit.smoke import compare
 
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 LOG, OUTPUT = "replica.log", "output.log"
 
 _SOCKET, _PULSE = ".sock", ".pulse"
+
+# Bytes of a serialized request beside what the client sent.
+_ENVELOPE = 4096
 
 
 class ReplicaProcess:
@@ -49,7 +53,9 @@ class ReplicaProcess:
         self._socket = self._folder / f"{generation}{_SOCKET}"
         self._pulse = self._socket.with_suffix(_PULSE)
         self._golden = release.cheapest_golden(directory)
-        self.endpoint = Endpoint(index, f"unix:{self._socket}")
+        limits = plan.limits
+        self._box = Mailbox(limits.workers, limits.max_body_bytes + _ENVELOPE)
+        self.endpoint = Endpoint(index, f"unix:{self._socket}", self._box)
         self.golden_at: float | None = None
 
     async def start(self) -> None:
@@ -88,11 +94,12 @@ class ReplicaProcess:
         with (self._folder / OUTPUT).open("ab") as output:
             # By this very thread: the kernel ends a replica when the thread that started it ends.
             self._process: subprocess.Popen[bytes] = process.start(
-                [*argv, self._socket.name, str(os.getpid())],
+                [*argv, self._socket.name, str(os.getpid()), str(self._box.fileno)],
                 env=environment,
                 cwd=self._folder,
                 stdout=output,
                 stderr=output,
+                pass_fds=[self._box.fileno],
             )
         self._ended = asyncio.ensure_future(asyncio.to_thread(self._process.wait))
         self._usage = psutil.Process(self._process.pid)
