@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import argparse
 import base64
+import http.client
 import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx
 
 from toolkit.client import GrpcClient, protocol
 from toolkit.serving import release
@@ -32,22 +34,20 @@ def main(argv: list[str] | None = None) -> int:
     options = _options(argv)
     running = options.running
     image = options.image.read_bytes() if options.image else release.cheapest_golden(Path(running.release))[0]
-    name, encoded = running.name, base64.b64encode(image).decode()
+    name, document = running.name, json.dumps({"image": base64.b64encode(image).decode()}).encode()
     socket = max(Path(running.run_dir).glob("replica-*/*.sock"), key=lambda path: path.stat().st_mtime)
-    url = f"{running.http_url}/predict/{name}"
+    path = f"/predict/{name}"
     with (
         grpc.insecure_channel(f"unix:{socket}") as channel,
-        httpx.Client(timeout=_TIMEOUT, trust_env=False) as http,
+        closing(http.client.HTTPConnection(running.client_host, running.http_port, timeout=_TIMEOUT)) as door,
         GrpcClient(f"{running.client_host}:{running.grpc_port}", timeout=_TIMEOUT) as rpc,
     ):
         replica: Any = channel.unary_unary(protocol.PATH)
         request = protocol.pack_file(name, image)
         ways: dict[str, Callable[[], Any]] = {
             DIRECTLY: lambda: replica(request, timeout=_TIMEOUT),
-            "HTTP, the file": lambda: http.post(
-                url, content=image, headers={"Content-Type": "application/octet-stream"}
-            ).raise_for_status(),
-            "HTTP, JSON": lambda: http.post(url, json={"image": encoded}).raise_for_status(),
+            "HTTP, the file": lambda: _post(door, path, image, "application/octet-stream"),
+            "HTTP, JSON": lambda: _post(door, path, document, "application/json"),
             "gRPC, Paddle Serving's": lambda: rpc.predict(name, image),
         }
         found = figures(measure(ways, options.rounds))
@@ -60,6 +60,14 @@ def main(argv: list[str] | None = None) -> int:
         for way, row in found.items():
             print(f"{way:24} {row['p50_ms']:8.2f} {row['added_ms']:8.2f} {row['added_p90_ms']:10.2f}")
     return 0 if passed else 1
+
+
+def _post(door: http.client.HTTPConnection, path: str, body: bytes, content_type: str) -> None:
+    door.request("POST", path, body, {"Content-Type": content_type})
+    with door.getresponse() as answer:
+        text = answer.read().decode()
+        if answer.status != HTTPStatus.OK:
+            raise RuntimeError(f"{answer.status}: {text}")
 
 
 def measure(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from toolkit.client import protocol
 
 # In a process of its own: importing paddle_serving_server.pipeline prints, and has effects.
@@ -76,3 +78,12 @@ def test_a_packed_image_is_what_the_contract_of_the_replica_says() -> None:
 def test_a_value_is_found_by_its_key_and_a_key_without_one_has_none() -> None:
     message = protocol.Request(key=["a", "b", "c"], value=["1", "2"])
     assert [protocol.first_value(message, key) for key in "abcd"] == ["1", "2", None, None]
+
+
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 20_000, 3_000_000])
+def test_a_packed_file_is_what_protobuf_would_write(size: int) -> None:
+    data = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    request = protocol.Request.FromString(protocol.pack_file("模型", data))
+    assert (request.name, request.method, len(request.tensors)) == ("模型", "prediction", 1)
+    tensor = request.tensors[0]
+    assert (tensor.name, tensor.elem_type, tensor.byte_data) == ("image", protocol.FILE_TYPE, data)

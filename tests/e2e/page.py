@@ -108,8 +108,8 @@ class Browser:
     def check(self, url: str, allowed: str = "\0") -> None:
         """No request left the page's origin, and the browser had nothing to complain of, save for `allowed`."""
         self._listen()
-        # No page may ask for chrome://; the browser does, for the empty tab that it starts with.
-        own = (url, "blob:" + url, "data:", "chrome://")
+        # No page may ask for chrome: addresses; the browser does, for the empty tab that it starts with.
+        own = (url, "blob:" + url, "data:", "chrome://", "chrome-untrusted://")
         elsewhere = [address for address in self._requested if not address.startswith(own)]
         assert elsewhere == [], elsewhere
         complaints = [text for text in self._complaints if allowed not in text]

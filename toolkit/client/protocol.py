@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf import message_factory
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.internal import encoder, wire_format
 
 PACKAGE = "baidu.paddle_serving.pipeline_serving"
 SERVICE = f"{PACKAGE}.PipelineService"
@@ -112,6 +113,9 @@ Tensor: Any = _built["Tensor"]
 Request: Any = _built["Request"]
 Response: Any = _built["Response"]
 
+_TENSORS = Request.DESCRIPTOR.fields_by_name["tensors"].number
+_BYTE_DATA = Tensor.DESCRIPTOR.fields_by_name["byte_data"].number
+
 
 def pack_image(model: str, image_base64: str) -> bytes:
     """The serialized Request that asks `model` for one image, in standard base64 without line breaks."""
@@ -120,9 +124,20 @@ def pack_image(model: str, image_base64: str) -> bytes:
 
 
 def pack_file(model: str, data: bytes) -> bytes:
-    """The serialized Request that asks `model` for one image file; for a replica of ours, which need not decode it."""
-    tensor = Tensor(name=IMAGE_KEY, elem_type=FILE_TYPE, byte_data=data)
-    return bytes(Request(name=model, method=METHOD_NAME, tensors=[tensor]).SerializeToString())
+    """The serialized Request that asks `model` for one image file; for a replica of ours, which need not decode it.
+
+    Put together by hand, since protobuf copies `data` three times.
+    """
+    tensor = Tensor(name=IMAGE_KEY, elem_type=FILE_TYPE).SerializeToString() + _begin(_BYTE_DATA, len(data))
+    request = Request(name=model, method=METHOD_NAME).SerializeToString()
+    return b"".join((request, _begin(_TENSORS, len(tensor) + len(data)), tensor, data))
+
+
+def _begin(field: int, size: int) -> bytes:
+    """What stands before `size` bytes of a field; https://protobuf.dev/programming-guides/encoding"""
+    tag: bytes = encoder.TagBytes(field, wire_format.WIRETYPE_LENGTH_DELIMITED)
+    length: bytes = encoder._VarintBytes(size)  # type: ignore[attr-defined] # typeshed does not know it
+    return tag + length
 
 
 def first_value(message: Any, key: str) -> str | None:

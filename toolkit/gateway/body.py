@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-
+import anyio
 import pybase64
 from starlette.requests import ClientDisconnect, Request
 
@@ -23,8 +22,9 @@ async def read(request: Request, limit: int, deadline: Deadline) -> bytes:
     if declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
     try:
-        return await asyncio.wait_for(_collect(request, limit), deadline.remaining)
-    except asyncio.TimeoutError as error:
+        with anyio.fail_after(deadline.remaining):
+            return await _collect(request, limit)
+    except TimeoutError as error:
         raise BodyTooSlow(
             "the body did not arrive in time", "send a smaller image, or allow more time"
         ) from error

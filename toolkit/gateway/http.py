@@ -33,13 +33,11 @@ def create_app(desk: Desk, metrics: Metrics, keys: Keys | None) -> FastAPI:
     # Says so in the API's description; `Arrival` is what checks.
     locked = [] if keys is None else [Depends(HTTPBearer(auto_error=False))]
     _handle_errors(app, metrics)
+    # The first that is looked at is the one that is asked most.
+    app.include_router(_predict_routes(desk), dependencies=locked)
     app.include_router(pages.router(desk))
     app.include_router(_status_routes(desk, metrics))
-    for router in (
-        oip_rest.router(desk),
-        _predict_routes(desk),
-        legacy.router(desk),
-    ):
+    for router in (oip_rest.router(desk), legacy.router(desk)):
         app.include_router(router, dependencies=locked)
     return app
 
