@@ -14,6 +14,7 @@ import grpc
 import grpc.aio
 import numpy as np
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
 from tests.fakes import LINES
@@ -135,7 +136,7 @@ class Counter:
 
     def __init__(self, desk: FakeDesk) -> None:
         self._desk = desk
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self.http = self.grpc = ""
 

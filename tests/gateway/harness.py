@@ -10,6 +10,8 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Callable
 
+import uvloop
+
 from toolkit.gateway.catalog import Catalog, ModelInfo, TensorInfo
 from toolkit.gateway.endpoint import Endpoint
 from toolkit.gateway.options import GatewayOptions
@@ -73,7 +75,7 @@ class Door:
         is_ready: Callable[[], bool] = lambda: True,
         depth: int = 4,
     ) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self.pool = Pool(depth)
         self.endpoints: list[Endpoint] = []

@@ -15,6 +15,7 @@ from typing import Any, Callable
 import grpc
 import grpc.aio
 import uvicorn
+import uvloop
 
 from toolkit.gateway import connections
 
@@ -50,7 +51,7 @@ class Porch:
         credentials: Callable[[], Any] | None = None,
         keep_alive: int = 5,
     ) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._tasks: list[asyncio.Task[None]] = []
         self.unhandled: list[dict[str, Any]] = []
         self._loop.set_exception_handler(lambda _, found: self.unhandled.append(found))

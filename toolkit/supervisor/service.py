@@ -19,6 +19,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
+import uvloop
 
 from toolkit import logs
 from toolkit.errors import ServiceError, ToolkitError
@@ -68,7 +69,7 @@ def main(state_dir: str, release_dir: str, settings: str) -> int:
     try:
         with ExitStack() as stack:
             _log_access(stack)
-            asyncio.run(Service(Path(state_dir), state, plan).run())
+            uvloop.run(Service(Path(state_dir), state, plan).run())
     except ToolkitError as error:
         logger.error("%s", error)
         replace(state, status=FAILED, message=str(error)).write(Path(state_dir))
