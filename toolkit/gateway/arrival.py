@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from toolkit.gateway import access
+from toolkit.gateway import access, docs, legacy
 from toolkit.gateway.access import Record
 from toolkit.gateway.faults import Fault
 from toolkit.gateway.keys import Keys
@@ -18,8 +18,11 @@ from toolkit.gateway.trace import continued, request_id
 # Asked every few seconds by whoever watches the service; worth a line when they fail.
 _PROBES = ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
 
-# What tells nothing of the models, and what has to be there before a key can be typed in.
-_OPEN = ("/", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/openapi.json", "/docs")
+# What tells nothing of the models, and what has to be there before a key can be typed in. Whole paths: below
+# `/docs/`, for one, is `/docs/prediction`, which takes a place and reads a body.
+_OPEN = frozenset(
+    ("/", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/openapi.json", *docs.PATHS)
+)
 
 
 class Arrival:
@@ -70,8 +73,7 @@ class Arrival:
         await self._app(scope, receive, send)
 
     def _admit(self, record: Record, scope: Scope) -> None:
-        path = scope["path"]
-        if self._keys is not None and path not in _OPEN and not path.startswith("/docs/"):
+        if self._keys is not None and scope["path"] not in _OPEN:
             headers = _named(scope)
             record.key = self._keys.check(headers.get("authorization"), headers.get("x-api-key"))
 
@@ -114,10 +116,16 @@ def _headers(record: Record) -> Iterator[tuple[bytes, bytes]]:
 
 async def _refuse(fault: Fault, path: str, send: Send) -> None:
     """As the protocol at `path` says it, before any route has had a say."""
-    error: Any = {"code": fault.status, "message": fault.message, "remedy": fault.remedy}
-    content = {"error": f"{fault.message}: {fault.remedy}" if path.startswith("/v2") else error}
-    body = json.dumps(content).encode()
+    body = json.dumps(_told(fault, path)).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body)), **fault.headers}
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": fault.status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})
+
+
+def _told(fault: Fault, path: str) -> dict[str, Any]:
+    if _protocol(path) == "paddle_http":
+        return legacy.render_fault(fault)
+    if path.startswith("/v2"):
+        return {"error": f"{fault.message}: {fault.remedy}"}
+    return {"error": {"code": fault.status, "message": fault.message, "remedy": fault.remedy}}

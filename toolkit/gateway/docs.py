@@ -13,6 +13,8 @@ from toolkit.gateway import policy
 
 _FILES = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
 
+PATHS = ("/docs", "/docs/openapi.json", *(f"/docs/{name}" for name in _FILES))
+
 _START = """
 SwaggerUIBundle({url: "docs/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: "none"});
 """
