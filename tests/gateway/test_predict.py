@@ -1,0 +1,43 @@
+"""What a form may not do: every request is parsed in the one event loop."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from toolkit.gateway import predict
+from toolkit.gateway.faults import BadRequest
+
+FORM = "multipart/form-data; boundary=b"
+FIELD = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n'
+END = b"\r\n--b--\r\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'--b\r\nContent-Disposition: form-data; x="' + b";" * 500_000 + b"\r\n\r\nx" + END,
+        b"--b\r\n" + b"a: b\r\n" * 500_000 + b"\r\nx" + END,
+        b"--b\r\n" + b"a" * 4_000_000 + b": b\r\n\r\nx" + END,
+        b"--b\r\n\r\n\r\n" * 500_000 + b"--b--\r\n",
+        b"\r\n" * 2_000_000 + FIELD + b"x" + END,
+    ],
+    ids=["one long header", "many headers", "a long name", "many parts", "empty lines"],
+)
+def test_a_form_that_would_take_long_is_refused_at_once(body: bytes) -> None:
+    began = time.process_time()
+    with pytest.raises(BadRequest, match="form cannot be read"):
+        predict.image_of(FORM, body)
+    # Minutes, if all were parsed.
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("image", [b"x" * 5_000_000, b"\r\n--a" * 100_000, b"\r\n--" * 20_000])
+def test_a_large_file_in_a_form_arrives_whole_whatever_is_in_it(image: bytes) -> None:
+    other = b'--b\r\nContent-Disposition: form-data; name="note"\r\n\r\n' + b"y" * 300_000 + b"\r\n"
+    assert predict.image_of(FORM, other + FIELD + image + END) == image
+
+
+def test_what_follows_the_form_is_left_alone() -> None:
+    assert predict.image_of(FORM, FIELD + b"x" + END + b"\r\n" * 500_000) == b"x"
