@@ -9,6 +9,9 @@ from starlette.requests import ClientDisconnect, Request
 from toolkit.gateway.deadline import Deadline
 from toolkit.gateway.faults import BadRequest, BodyTooSlow, Disconnected, TooLarge
 
+# In the JSON of a request with one image, which has one member or two.
+_MOST_COMMAS = 1000
+
 
 async def read(request: Request, limit: int, deadline: Deadline) -> bytes:
     """The whole body; no more than `limit` bytes are ever kept.
@@ -43,6 +46,20 @@ async def _collect(request: Request, limit: int) -> bytes:
 
 def _too_large(limit: int) -> TooLarge:
     return TooLarge(f"the body has more than {limit} bytes", "send a smaller image, or compress it more")
+
+
+def check_json(data: bytes) -> None:
+    """Refuse JSON of many values before it is parsed: with millions that takes minutes, and nobody else is served.
+
+    Raises:
+        BadRequest: it has more than a request with an image can have.
+    """
+    # Base64 has no commas.
+    if data.count(b",") > _MOST_COMMAS:
+        raise BadRequest(
+            f"the body is no JSON with one image: it has more than {_MOST_COMMAS:,} commas",
+            "send the image file, base64-encoded",
+        )
 
 
 def decode(text: str | None) -> bytes:

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from toolkit.client import protocol
 from toolkit.gateway import access, body, deadline
+from toolkit.gateway.body import check_json
 from toolkit.gateway.desk import Desk
 from toolkit.gateway.disconnect import unless_disconnected
 from toolkit.gateway.faults import BadRequest, Fault
@@ -58,6 +59,9 @@ _FAILED: dict[str, Any] = {
     },
 }
 
+# protobuf's messages quote what is wrong, which may be the whole body.
+_LONGEST_MESSAGE = 300
+
 # Untyped: types-protobuf describes a newer protobuf, which calls the last argument by another name.
 _to_dict: Any = json_format.MessageToDict
 
@@ -68,13 +72,16 @@ def parse(body: bytes, model: str) -> Any:
     Raises:
         BadRequest: it is not JSON, or its members are not of the right types.
     """
+    check_json(body)
     try:
         data = json.loads(body or b"{}")
         if not isinstance(data, dict):
             raise ValueError("the body is not a JSON object")
         request = json_format.ParseDict(data, protocol.Request(), ignore_unknown_fields=True)
     except (json_format.ParseError, ValueError, RecursionError) as error:
-        raise BadRequest(str(error), 'send {"key": ["image"], "value": ["<base64>"]}') from error
+        raise BadRequest(
+            str(error)[:_LONGEST_MESSAGE], 'send {"key": ["image"], "value": ["<base64>"]}'
+        ) from error
     request.name = model
     request.method = protocol.METHOD_NAME
     return request

@@ -6,7 +6,11 @@ from typing import Any
 
 import pydantic
 
+from toolkit.gateway.body import check_json
 from toolkit.gateway.faults import BadRequest
+
+# Mistakes that are told of a body.
+_SHOWN = 5
 
 
 class PredictBody(pydantic.BaseModel):
@@ -64,13 +68,14 @@ def parse_predict(body: bytes) -> PredictBody:
     """The body of `POST /predict/{model}`.
 
     Raises:
-        BadRequest: not JSON, or not of that shape; the message names every place.
+        BadRequest: not JSON, or not of that shape; the message names the first places.
     """
+    check_json(body)
     try:
         return PredictBody.model_validate_json(body)
     except pydantic.ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         message = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in problems
+            f"{'.'.join(map(str, item['loc']))[:80] or 'body'}: {item['msg']}" for item in problems[:_SHOWN]
         )
         raise BadRequest(message, 'send {"image": "<base64 of an image file>"}') from error
