@@ -127,6 +127,16 @@ def test_names_are_there_and_there_once() -> None:
     refused(request, "has no name")
 
 
+def test_more_tensors_than_any_model_has_are_refused_before_one_is_looked_at() -> None:
+    request = typed("INT8", np.zeros(1, np.int8))
+    for _ in range(1001):
+        request.inputs.add()
+        request.outputs.add()
+    refused(request, "there are 1002 inputs, more than 1000")
+    with pytest.raises(OipError, match="there are 1001 outputs, more than 1000"):
+        codec.requested(request)
+
+
 def test_shared_memory_is_refused_for_inputs_and_outputs() -> None:
     request = typed("INT8", np.zeros(1, np.int8))
     request.inputs[0].parameters["shared_memory_region"].string_param = "/dev/shm/x"

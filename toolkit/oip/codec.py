@@ -13,6 +13,9 @@ from toolkit.oip.errors import OipError, about, shown
 
 _SHARED = "shared_memory_region"
 
+# More than any model has. A request of 16 MB can name eight million, and to look at each takes minutes.
+MAX_TENSORS = 1000
+
 
 def inputs(request: Any) -> dict[str, Array]:
     """The inputs of a ModelInferRequest, from raw or typed contents; they may be read-only.
@@ -34,6 +37,7 @@ def requested(request: Any) -> list[str]:
     Raises:
         OipError: one is asked for twice, or in a way that there is not.
     """
+    _check_count("output", request.outputs)
     for output in request.outputs:
         with about(f"output {shown(output.name)}"):
             refuse_shared_memory(output.parameters)
@@ -54,6 +58,7 @@ def refuse_shared_memory(parameters: Iterable[str]) -> None:
 
 
 def _arrays(kind: str, tensors: Sequence[Any], raw: Sequence[bytes]) -> dict[str, Array]:
+    _check_count(kind, tensors)
     _check_names(kind, [tensor.name for tensor in tensors])
     if raw and len(raw) != len(tensors):
         raise OipError(f"there are {len(tensors)} {kind}s and {len(raw)} raw contents")
@@ -63,6 +68,11 @@ def _arrays(kind: str, tensors: Sequence[Any], raw: Sequence[bytes]) -> dict[str
             refuse_shared_memory(tensor.parameters)
             arrays[tensor.name] = _raw(tensor, raw[index]) if raw else _typed(tensor)
     return arrays
+
+
+def _check_count(kind: str, tensors: Sequence[Any]) -> None:
+    if len(tensors) > MAX_TENSORS:
+        raise OipError(f"there are {len(tensors)} {kind}s, more than {MAX_TENSORS}")
 
 
 def _check_names(kind: str, names: Sequence[str]) -> None:

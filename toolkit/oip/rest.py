@@ -18,7 +18,7 @@ from toolkit.oip.errors import OipError, about, shown
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
 
-# To read more takes seconds, in which a server does nothing else; as binary data it takes milliseconds.
+# To read or write more takes seconds, in which a server does nothing else; as binary data it takes milliseconds.
 _MAX_VALUES = 2_000_000
 
 _SIZE, _BINARY, _BINARY_ALL = "binary_data_size", "binary_data", "binary_data_output"
@@ -182,6 +182,8 @@ def _objects(data: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     items = data.get(key, [])
     if not isinstance(items, list) or any(not isinstance(item, dict) for item in items):
         raise OipError(f"{key} is not a list of objects")
+    if len(items) > codec.MAX_TENSORS:
+        raise OipError(f"there are {len(items)} {key}, more than {codec.MAX_TENSORS}")
     return items
 
 
@@ -226,9 +228,12 @@ def render(request: Any, response: Any) -> Content:
     """The outputs of a ModelInferResponse in the form that the request asks for, each by itself.
 
     Raises:
-        OipError: the data of an output that is to be JSON cannot be written so.
+        OipError: the data of an output that is to be JSON cannot be written so, or is too much.
     """
     binary, every = _wants_binary(request)
+    written = sum(dtypes.count(item.shape) for item in response.outputs if not binary.get(item.name, every))
+    if written > _MAX_VALUES:
+        raise OipError(f"the answer has {written} values, too many for JSON; ask for it as binary data")
     arrays = codec.outputs(response)
     outputs, raws = [], []
     for index, tensor in enumerate(response.outputs):
