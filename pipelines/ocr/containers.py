@@ -23,7 +23,8 @@ _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _MAX_SCANS = 100
 _MAX_SCANNED = 1_000_000_000
 
-# Chunks of a PNG, sub-blocks of a GIF: more than an image of any sensible size has, few enough to walk.
+# Segments of a JPEG, chunks of a PNG, all sub-blocks of a GIF: more than an image of any sensible size has, few enough
+# to walk.
 _MAX_PARTS = 250_000
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -92,12 +93,15 @@ def damaged(what: str) -> Unprocessable:
 
 def _jpeg(data: bytes) -> Still:
     size: tuple[int, int] | None = None
-    orientation = scans = 0
+    orientation = scans = segments = 0
     position = 2
     while (found := _JPEG_MARKER.search(data, position)) is not None:
         marker, start = found.group(1)[0], found.end()
         if marker == _JPEG_END:
             break
+        segments += 1
+        if segments > _MAX_PARTS:
+            raise damaged(f"more than {_MAX_PARTS} segments")
         # A segment says how long it is; a thumbnail in it has an end of its own.
         position = start + max(2, int.from_bytes(data[start : start + 2], "big"))
         if marker in _JPEG_FRAMES:
@@ -260,15 +264,16 @@ def _gif(data: bytes) -> Still:
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     head = position = 13 + _color_table(flags)
     control = b""
+    parts = iter(range(_MAX_PARTS))
     while data[position] == 0x21:
-        end = _blocks_end(data, position + 2)
+        end = _blocks_end(data, position + 2, parts)
         if data[position + 1] == 0xF9:
             control = data[position:end]
         position = end
     if data[position] != 0x2C:
         raise damaged("a GIF file without a picture")
     left, top, inner_width, inner_height, flags = struct.unpack_from("<HHHHB", data, position + 1)
-    end = _blocks_end(data, position + 10 + _color_table(flags) + 1)
+    end = _blocks_end(data, position + 10 + _color_table(flags) + 1, parts)
     # The picture alone: comments and further pictures cost time, and change nothing.
     still = b"".join((data[:head], control, data[position:end], b"\x3b"))
     return Still("GIF", still, max(width, left + inner_width), max(height, top + inner_height), alpha=True)
@@ -278,9 +283,9 @@ def _color_table(flags: int) -> int:
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
-def _blocks_end(data: bytes, position: int) -> int:
-    """Where the sub-blocks end that begin at `position`."""
-    for _ in range(_MAX_PARTS):
+def _blocks_end(data: bytes, position: int, parts: Iterator[int]) -> int:
+    """Where the sub-blocks end that begin at `position`; each takes one of `parts`."""
+    for _ in parts:
         if position >= len(data):
             break
         size = data[position]
