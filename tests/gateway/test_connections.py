@@ -214,6 +214,26 @@ def test_a_client_that_closes_after_its_answer_but_does_not_read_it_is_cut() -> 
         wait_for_room(porch)
 
 
+@pytest.mark.parametrize("header", [b"", b"Connection: close\r\n"], ids=["kept", "closed"])
+def test_a_client_that_reads_slowly_and_steadily_gets_all_of_its_answer(header: bytes) -> None:
+    with Porch(header_seconds=0.5, keep_alive=1) as porch, slow_reader(porch) as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n")
+        got = 0
+        while got < 16_000_000 and (chunk := connection.recv(65536)):
+            got += len(chunk)
+            time.sleep(0.012)
+    assert got >= 16_000_000
+
+
+def slow_reader(porch: Porch) -> socket.socket:
+    """A connection whose system keeps little, so that what its owner does not read waits at the other end."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    connection.settimeout(10)
+    connection.connect(("127.0.0.1", porch.port))
+    return connection
+
+
 def test_a_large_answer_reaches_a_client_that_reads(porch: Porch) -> None:
     with porch.connect() as connection:
         connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

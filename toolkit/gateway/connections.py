@@ -8,9 +8,12 @@ so as our errors are. The body of a request that is being answered has the reque
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import logging
 import socket
+import sys
+import termios
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +26,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 # Seconds that a connection gets to take its last answer, and to say goodbye in TLS.
 _LINGER = 2.0
+
+# Bytes a second that a client has to take of its answer, as over a bad mobile line; for slower ones none is kept.
+_SLOWEST = 20_000
 
 # Connections that may linger so beyond the limit; more of them are cut without an answer.
 _SPARE = 100
@@ -63,7 +69,7 @@ def protocol(max_connections: int, header_seconds: float, header_bytes: int = 16
     Args:
         max_connections: that are open at once; one more is told 503, and closed.
         header_seconds: until when the headers of a request must be there, from the moment that the connection is, or
-            from their first byte; and for how long a client may not read what it asked for.
+            from their first byte; and for how long a client may read next to nothing of what it asked for.
         header_bytes: of request line and headers; with more it is 431.
     """
 
@@ -200,13 +206,15 @@ class Connection(H11Protocol):
     def on_response_complete(self) -> None:
         """See to it that a connection which closes now does so."""
         super().on_response_complete()
-        if self.transport.is_closing():
-            self._abort_later(self.house.patience)
+        if self.transport.is_closing() and self._stalled is None:
+            self._expect_reading()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close, after a time without a request."""
         super().timeout_keep_alive_handler()
-        self._abort_later(_LINGER)
+        # What is still being read goes on.
+        if self._stalled is None:
+            self._abort_later(_LINGER)
 
     def shutdown(self) -> None:
         """Close, or when the request under way has been answered."""
@@ -221,7 +229,7 @@ class Connection(H11Protocol):
     def pause_writing(self) -> None:
         """The client does not read as fast as we write. It has to go on some time."""
         super().pause_writing()
-        self._stalled = self.loop.call_later(self.house.patience, self.transport.abort)
+        self._expect_reading()
 
     def resume_writing(self) -> None:
         """It went on."""
@@ -229,6 +237,23 @@ class Connection(H11Protocol):
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
+        if self.transport.is_closing():
+            self._expect_reading()
+
+    def _expect_reading(self) -> None:
+        if self in self.connections:
+            self._stalled = self.loop.call_later(self.house.patience, self._cut_unless_read, self._unread())
+
+    def _cut_unless_read(self, before: int) -> None:
+        if before - self._unread() < self.house.patience * _SLOWEST:
+            self.transport.abort()
+        else:
+            self._expect_reading()
+
+    def _unread(self) -> int:
+        """Bytes of answers that the client's system has not taken yet: the transport's, and the kernel's."""
+        queued = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        return self.transport.get_write_buffer_size() + int.from_bytes(queued, sys.byteorder)
 
 
 def _answer(status: int, message: str, remedy: str, retry: bool) -> bytes:

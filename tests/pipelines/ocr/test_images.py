@@ -250,9 +250,9 @@ def test_a_gif_with_a_comment_as_large_as_a_request_costs_nothing() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"\xff\xd8\xff\xe0\0\2" + b"\xff\xfe\0\2" * 2_000_000,
-        b"GIF89a" + bytes(7) + b"\x21\xfe\0" * 2_000_000,
-        b"GIF89a" + bytes(7) + (b"\x21\xfe" + b"\1a" * 200_000 + b"\0") * 35,
+        b"\xff\xd8\xff\xe0\0\2" + b"\xff\xfe\0\2" * 4_000_000,
+        b"GIF89a" + bytes(7) + b"\x21\xfe\0" * 5_000_000,
+        b"GIF89a" + bytes(7) + (b"\x21\xfe" + b"\1a" * 200_000 + b"\0") * 60,
         b"\x89PNG\r\n\x1a\n" + bytes(12) * 1_000_000,
     ],
     ids=["JPEG segments", "GIF extensions", "GIF blocks", "PNG chunks"],
@@ -262,7 +262,7 @@ def test_a_file_of_millions_of_parts_is_refused_after_a_part_of_them(data: bytes
     with pytest.raises(Unprocessable):
         images.read_image(data)
     # A replica that works for longer without a sign of life is taken for one that hangs.
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 2
 
 
 def test_the_number_of_pictures_in_a_file_does_not_matter() -> None:
