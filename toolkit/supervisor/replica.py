@@ -101,8 +101,9 @@ class ReplicaProcess:
                 stderr=output,
                 pass_fds=[self._box.fileno],
             )
-        self._ended = asyncio.ensure_future(asyncio.to_thread(self._process.wait))
+        # Before anybody waits for its end: then psutil would not know it any more.
         self._usage = psutil.Process(self._process.pid)
+        self._ended = asyncio.ensure_future(asyncio.to_thread(self._process.wait))
 
     async def ask_golden(self, wait: bool = False) -> None:
         """One inference with a known answer; takes as long as it takes.

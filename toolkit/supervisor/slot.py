@@ -51,6 +51,8 @@ class Slot:
         self._memory_limit = 0
         self._state, self._message = status.STARTING, ""
         self._suspected = asyncio.Event()
+        self._leaving: set[asyncio.Future[None]] = set()
+        self._grace = limits.grace_seconds
 
     async def start(self) -> None:
         """Fill the place for the first time.
@@ -75,11 +77,11 @@ class Slot:
 
     async def stop(self, grace: float) -> None:
         """End whatever runs; `run` must have ended."""
-        self._state = status.STOPPED
+        self._state, self._grace = status.STOPPED, grace
         running = [replica for replica in (self._current, self._starting) if replica is not None]
         for replica in running:
             self._pool.withdraw(replica.endpoint)
-        await asyncio.gather(*(replica.stop(grace) for replica in running))
+        await asyncio.gather(*self._leaving, *(replica.stop(grace) for replica in running))
         self._current = self._starting = None
 
     # ------------------------------------------------------------------------------------------- its replicas
@@ -91,7 +93,7 @@ class Slot:
         began = time.monotonic()
         try:
             await replica.start()
-        except ServiceError:
+        except (ServiceError, OSError):
             await replica.stop(grace=0)
             self._starting = None
             raise
@@ -174,12 +176,17 @@ class Slot:
                 starting.cancel()
         self._enter(starting.result())
         self._pool.withdraw(old.endpoint)
+        # Beside the watch over the next one, which may fail meanwhile.
+        leaving = asyncio.ensure_future(self._let_finish(old))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+    async def _let_finish(self, old: ReplicaProcess) -> None:
+        """End a replica that takes no more requests when it has answered those that it has."""
         deadline = time.monotonic() + self._limits.deadline_seconds
-        try:
-            while old.endpoint.in_flight and time.monotonic() < deadline:
-                await asyncio.sleep(0.05)
-        finally:
-            await old.stop(self._limits.grace_seconds)
+        while old.endpoint.in_flight and time.monotonic() < deadline and self._state != status.STOPPED:
+            await asyncio.sleep(0.05)
+        await old.stop(self._grace)
 
     # --------------------------------------------------------------------------------------------- watching
 
