@@ -14,6 +14,7 @@ from tests.fakes import LINES, FakeReplica, png
 from tests.gateway.harness import Answer, Door, options
 from toolkit.client import protocol
 from toolkit.gateway import access
+from toolkit.gateway.trace import continued
 
 IMAGE = base64.b64encode(png()).decode()
 PREDICTION = {"lines": LINES, "width": 64, "height": 32}
@@ -311,8 +312,20 @@ def test_identity_and_trace_of_a_request_are_taken_over(door: Door, caplog: pyte
     with caplog.at_level(logging.INFO, logger=access.LOGGER):
         answer = door.ask("POST", "/predict/ocr", {"image": IMAGE}, headers)
         (line,) = access_lines(caplog, "order-17")
-    assert line["trace_id"] == trace
+    assert (line["trace_id"], line["parent_id"]) == (trace, "00f067aa0ba902b7")
     assert answer.headers["x-request-id"] == "order-17"
+
+
+def test_the_time_in_the_access_log_is_read_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seconds of one reading and milliseconds of a later one may be a second apart."""
+    ticks = iter([1_699_999_999_999_000_000, 1_700_000_000_000_000_000])
+    monkeypatch.setattr(time, "time_ns", lambda: next(ticks))
+    with caplog.at_level(logging.INFO, logger=access.LOGGER):
+        access.Record("http", "GET", "/", "a", continued(None)).log(200, 0)
+    (line,) = [each.getMessage() for each in caplog.records if each.name == access.LOGGER]
+    assert json.loads(line)["time"] == "2023-11-14T22:13:19.999Z"
 
 
 @pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream"])

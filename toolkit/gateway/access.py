@@ -63,8 +63,7 @@ class Record:
             size: bytes of the answer's body.
         """
         line = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
-            + f".{time.time_ns() // 10**6 % 1000:03d}Z",
+            "time": _utc(time.time_ns()),
             "protocol": self.protocol,
             "method": self.method,
             "path": self.path,
@@ -78,11 +77,18 @@ class Record:
             "request_id": self.request_id,
             "trace_id": self.trace.trace_id,
             "span_id": self.trace.span_id,
+            "parent_id": self.trace.parent_id or None,
             "client": self.client,
             "key": self.key or None,
             "error": self.error or None,
         }
         logger.info("%s", json.dumps({name: value for name, value in line.items() if value is not None}))
+
+
+def _utc(nanoseconds: int) -> str:
+    """A time since 1970, as RFC 3339 has it, with milliseconds."""
+    seconds, rest = divmod(nanoseconds, 10**9)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest // 10**6:03d}Z"
 
 
 def _milliseconds(seconds: object) -> float | None:

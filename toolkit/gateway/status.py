@@ -22,7 +22,7 @@ class ReplicaStatus:
         index: 0, 1, ...: the place that the replica fills; whoever replaces it has the same.
         state: one of `STATES`.
         pid: of its process; 0 where there is none.
-        restarts: how often it was replaced, by reason: `exit`, `hang`, `memory`, `start`.
+        restarts: how often it was replaced, by reason; see `toolkit.supervisor.slot`.
         memory_bytes: resident set of its process.
         memory_limit_bytes: it is replaced beyond that; 0: no limit.
         cpu_seconds: of its process, user and system.

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 
 # https://www.w3.org/TR/trace-context/#traceparent-header
-_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 _REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 
 
@@ -18,18 +18,11 @@ class Trace:
     Attributes:
         trace_id, span_id: of this request here; 32 and 16 hexadecimal digits.
         parent_id: the caller's span; empty where it did not send one.
-        flags: two hexadecimal digits; the last bit says that the caller records.
     """
 
     trace_id: str
     span_id: str
     parent_id: str = ""
-    flags: str = "00"
-
-    @property
-    def header(self) -> str:
-        """As `traceparent`, version 00."""
-        return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
 
 
 def continued(traceparent: str | None) -> Trace:
@@ -38,9 +31,9 @@ def continued(traceparent: str | None) -> Trace:
     found = _TRACEPARENT.fullmatch(traceparent.strip()) if traceparent else None
     if found is None:
         return Trace(secrets.token_hex(16), span)
-    version, trace_id, parent, flags, rest = found.groups()
+    version, trace_id, parent, rest = found.groups()
     valid = version != "ff" and (version != "00" or not rest) and trace_id.strip("0") and parent.strip("0")
-    return Trace(trace_id, span, parent, flags) if valid else Trace(secrets.token_hex(16), span)
+    return Trace(trace_id, span, parent) if valid else Trace(secrets.token_hex(16), span)
 
 
 def request_id(text: str | None) -> str:
