@@ -32,8 +32,15 @@ def test_the_watchdog_is_fed_twice_in_its_time() -> None:
     assert Notifier({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}).watchdog_seconds == 15
 
 
-@pytest.mark.parametrize("environ", [{}, {"WATCHDOG_USEC": "x"}, {"WATCHDOG_USEC": "9", "WATCHDOG_PID": "1"}])
-def test_a_watchdog_of_somebody_else_is_not_ours(environ: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        *({"WATCHDOG_USEC": text} for text in ("x", "0", "²")),
+        {"WATCHDOG_USEC": "9", "WATCHDOG_PID": "1"},
+    ],
+)
+def test_a_watchdog_of_somebody_else_or_of_no_time_is_not_ours(environ: dict[str, str]) -> None:
     assert Notifier(environ).watchdog_seconds is None
 
 

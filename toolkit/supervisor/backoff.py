@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_FIRST, _LONGEST, _IN_CRASH_LOOP = 0.5, 30.0, 60.0
+_FIRST, _IN_CRASH_LOOP = 0.5, 60.0
 
 # A replica that has lived so long did not end for the same reason as the one before.
 STABLE_SECONDS = 30.0
@@ -30,4 +30,4 @@ class Backoff:
         """The pause before the next start; none after a replica that lived for long."""
         if self.crash_loop:
             return _IN_CRASH_LOOP
-        return 0.0 if self._crashes == 0 else min(_LONGEST, _FIRST * 2 ** (self._crashes - 1))
+        return 0.0 if self._crashes == 0 else _FIRST * 2 ** (self._crashes - 1)

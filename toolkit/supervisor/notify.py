@@ -23,7 +23,8 @@ class Notifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         microseconds = environ.get("WATCHDOG_USEC", "")
         mine = environ.get("WATCHDOG_PID") in (None, str(os.getpid()))
-        self.watchdog_seconds = int(microseconds) / 2e6 if microseconds.isdigit() and mine else None
+        wanted = mine and microseconds.isascii() and microseconds.isdigit() and int(microseconds) > 0
+        self.watchdog_seconds = int(microseconds) / 2e6 if wanted else None
 
     def ready(self, status: str) -> None:
         """The service answers."""
