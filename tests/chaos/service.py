@@ -19,6 +19,7 @@ import psutil
 from tests.chaos import ask
 from tests.chaos.ask import Answer
 from tests.chaos.metrics import Snapshot, parse
+from tests.processes import processes_of
 from toolkit.serving import release as releases
 from toolkit.supervisor import control
 from toolkit.supervisor import state as states
@@ -174,19 +175,6 @@ def temporary_files_in(directory: Path) -> Iterator[None]:
             del os.environ["TMPDIR"]
         else:
             os.environ["TMPDIR"] = before
-
-
-def processes_of(directory: Path) -> list[psutil.Process]:
-    """The processes that name `directory` on their command line or run below it."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            mine = str(directory) in " ".join(process.cmdline()) or process.cwd().startswith(str(directory))
-        except psutil.Error:
-            continue
-        if mine and process.pid != os.getpid():
-            found.append(process)
-    return found
 
 
 def leftovers(directory: Path) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -15,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-import psutil
-
+from tests.processes import processes_of
 from toolkit import pipeline
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,19 +110,6 @@ def place(like: Optional[Place] = None) -> Iterator[Place]:
             process.kill()
         shutil.rmtree(directory)
     assert not left, f"left behind: {left}"
-
-
-def processes_of(directory: Path) -> list[psutil.Process]:
-    """The processes that name `directory` on their command line or run below it."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            mine = str(directory) in " ".join(process.cmdline()) or process.cwd().startswith(str(directory))
-        except psutil.Error:
-            continue
-        if mine and process.pid != os.getpid():
-            found.append(process)
-    return found
 
 
 def free_port() -> int:

@@ -22,9 +22,10 @@ import pytest
 from PIL import Image
 
 from tests.chaos.load import Load, questions
-from tests.chaos.service import Service, free_port, launch, leftovers, processes_of, running
+from tests.chaos.service import Service, free_port, launch, leftovers, running
 from tests.e2e import faulty
 from tests.e2e.harness import ROOT, Place, listening
+from tests.processes import processes_of
 from toolkit.supervisor import control
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(900)]

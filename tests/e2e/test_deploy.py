@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from tests.contract import check_replica
-from tests.e2e.harness import BUDGET, ROOT, Place, free_port, listening, processes_of
+from tests.e2e.harness import BUDGET, ROOT, Place, free_port, listening
+from tests.processes import processes_of
 from toolkit import cpu
 from toolkit.client import BadRequest, GrpcClient, HttpClient
 from toolkit.data import labels

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import ROOT, Place, place, processes_of
+from tests.e2e.harness import ROOT, Place, place
+from tests.processes import processes_of
 from toolkit import cpu, spec
 from toolkit.client import HttpClient
 from toolkit.console import Console
