@@ -10,7 +10,6 @@ import pytest
 
 from tests.engines.rewrites import programs
 from tests.engines.rewrites.programs import add, conv, op
-from tests.jobs import attempt_all
 from toolkit.child import Progress
 
 PRODUCT = op("matmul_v2", {"X": "x", "Y": "l.w_0"}, "a")
@@ -116,12 +115,6 @@ CASES = {
     "transposed": case([conv("x", "c.w_0", "y", "conv2d_transpose")], {"c.w_0": DENSE}, [3, 5]),
     "other means": case(BIASED, {"c.w_0": DENSE, "c.b_0": [1, 1]}, [3, 5, 7]),
 }
-
-
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    log = tmp_path_factory.mktemp("correction") / "log"
-    return dict(zip(CASES, attempt_all(list(CASES.values()), log)))
 
 
 @pytest.mark.parametrize(

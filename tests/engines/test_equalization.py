@@ -10,7 +10,6 @@ import pytest
 
 from tests.engines.rewrites import programs
 from tests.engines.rewrites.programs import add, conv, op
-from tests.jobs import attempt_all
 from toolkit.child import Progress
 
 FIRST = conv("x", "f.w_0", "a")
@@ -123,12 +122,6 @@ CASES = {
     ),
 }
 HOMOGENEOUS = ("plain", "bias and relu", "leaky", "prelu", "pool")
-
-
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    log = tmp_path_factory.mktemp("equalization") / "log"
-    return dict(zip(CASES, attempt_all(list(CASES.values()), log)))
 
 
 @pytest.mark.parametrize("name", HOMOGENEOUS)
