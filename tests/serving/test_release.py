@@ -105,3 +105,29 @@ def test_the_cheapest_golden_is_the_one_with_the_shortest_answer(tmp_path: Path)
     for index in range(3):
         (folder / f"{index}.jpg").write_bytes(b"%d" % index)
     assert release.cheapest_golden(tmp_path) == (b"1", {"lines": ["c"]})
+
+
+def test_a_variant_that_is_left_out_is_the_release_itself(tmp_path: Path) -> None:
+    (tmp_path / "fp32").mkdir()
+    assert release.variant(tmp_path, release.FP32) == tmp_path / "fp32"
+    assert release.variant(tmp_path, release.at_level("AVX2")) == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("level", "usable", "place"),
+    [
+        (None, (), ""),
+        ("AVX512_CORE_VNNI", ("AVX2", "AVX512_CORE", "AVX512_CORE_VNNI", "AVX512_CORE_BF16"), ""),
+        ("AVX512_CORE_VNNI", ("AVX2", "AVX512_CORE"), ""),  # judged there, and the same
+        ("AVX512_CORE_VNNI", ("AVX2",), "levels/AVX2"),
+        ("AVX512_CORE_VNNI", ("AVX2", "AVX2_VNNI"), "levels/AVX2"),
+        ("AVX512_CORE_VNNI", (), "fp32"),  # nothing was judged there
+    ],
+)
+def test_a_processor_runs_what_was_judged_for_it_or_fp32(
+    level: Any, usable: tuple[str, ...], place: str, tmp_path: Path
+) -> None:
+    write(tmp_path, yaml.safe_dump({**RELEASE, "level": level, "levels": ["AVX2", "AVX512_CORE"]}))
+    for spare in ("fp32", "levels/AVX2"):
+        (tmp_path / spare).mkdir(parents=True)
+    assert release.fitting(tmp_path, usable) == tmp_path / place

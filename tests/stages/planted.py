@@ -14,7 +14,7 @@ from toolkit import cpu, spec
 from toolkit.console import Console
 from toolkit.engines.options import INT8_OPERATORS, PredictorOptions
 from toolkit.quantization.recipe import Recipe
-from toolkit.stages import calibrate, dataset, diagnose, evaluate, measure, search, variants
+from toolkit.stages import calibrate, convert, dataset, diagnose, evaluate, measure, search, variants
 from toolkit.stages.context import Context
 from toolkit.stages.evaluate import Outcome
 from toolkit.stages.variants import Variant
@@ -135,12 +135,19 @@ def install(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         assert plant.problem is None, "what has proven not to run is not asked to"
         return artifact({"counts": _counts(plant.lost), "memory_mb": 300, "problem": None})
 
-    def run_pipeline(_: Context, __: Any, chosen: Mapping[str, Variant]) -> Artifact:
+    def run_pipeline(
+        _: Context,
+        __: Any,
+        chosen: Mapping[str, Variant],
+        part: Optional[range] = None,
+        level: Optional[str] = None,
+    ) -> Artifact:
         labels = frozenset(f"{name} {item}" for name, item in chosen.items())
         each = zip(*(world.plant(item).lost for item in chosen.values()))
         lost = world.whole.get(labels, [sum(values) for values in each])
         names = [item.name for item in samples]
-        answers = [{"lines": [], "lost": value} for value in lost]
+        tells = {"level": level} if level and any(item.recipe for item in chosen.values()) else {}
+        answers = [{"lines": [], "lost": value, **tells} for value in lost][: len(part or samples)]
         return artifact(
             {"counts": _counts(lost), "answers": answers, "names": names, "images": [str(image)] * SAMPLES}
         )
@@ -165,6 +172,20 @@ def install(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         (cpu, "supports_bf16", lambda: True),
     ):
         monkeypatch.setattr(module, name, fake)
+
+
+def install_convert(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Serving directories that hold the name of their variant, in the place of Paddle Serving's."""
+
+    def run(_: Context, item: Variant) -> Artifact:
+        path = tmp_path / "converted" / item.name
+        for side in ("serving_server", "serving_client"):
+            (path / side).mkdir(parents=True, exist_ok=True)
+        (path / "serving_server" / "model.pdiparams").write_text(item.name)
+        (path / "manifest.json").write_text("of the store")
+        return Artifact(path, f"converted-{item.name}", {})
+
+    monkeypatch.setattr(convert, "run", run)
 
 
 def evaluated(

@@ -14,6 +14,7 @@ from typing import Any
 from toolkit import pipeline
 from toolkit.child import Progress
 from toolkit.data import dataset
+from toolkit.data.dataset import VALIDATION
 from toolkit.data.labels import Sample
 from toolkit.engines import model
 from toolkit.engines.options import PredictorOptions
@@ -59,14 +60,16 @@ def measure_model(
 def measure_pipeline(
     pipeline_dir: str,
     data: str,
+    part: Sequence[int],
     models: Sequence[Mapping[str, Any]],
     response: str,
     judge: Named,
     progress: Progress,
 ) -> dict[str, Any]:
-    """The whole pipeline on every validation sample, from image to answer.
+    """The whole pipeline on validation samples, from image to answer.
 
     Args:
+        part: first, end and step of the samples' indices.
         models: for each step `model_dir`, `options` and `step`.
 
     Returns:
@@ -76,7 +79,7 @@ def measure_pipeline(
         (_make(pipeline_dir, item["step"]), _load(item["model_dir"], item["options"])) for item in models
     ]
     truth, respond = _make(pipeline_dir, judge), pipeline.resolve(Path(pipeline_dir), response)
-    samples = dataset.load(Path(data)).validation
+    samples = _samples(data, VALIDATION, part)
     answers: list[Any] = []
     counts: list[Counts] = []
     for sample in samples:

@@ -6,12 +6,14 @@ models/<name>/       serving_server/ and serving_client/
 pipeline/            the pipeline's own code
 monitoring/          alert rules, a dashboard and a scrape configuration for Prometheus and Grafana
 golden/              images and the answers that they must get
+fp32/                a release in FP32 to go back to, complete in itself; left out where this one is in FP32
+levels/<LEVEL>/      one for processors of that level, complete too; left out where they run this one as it is
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -24,6 +26,7 @@ from toolkit.errors import TemplateError
 RELEASE_FILE, CONFIG_FILE = "release.yml", "config.yml"
 GOLDEN_DIR, GOLDEN_FILE = "golden", "golden.json"
 MODELS_DIR, PIPELINE_DIR, MONITORING_DIR = "models", "pipeline", "monitoring"
+FP32, _LEVELS_DIR = "fp32", "levels"
 
 
 class _Part(BaseModel):
@@ -81,9 +84,16 @@ class Limits(_Part):
 
 
 class Release(_Part):
-    """The content of `release.yml`."""
+    """The content of `release.yml`.
+
+    Attributes:
+        level: of instruction sets, that INT8 and bf16 in it were judged at; None: it is in FP32, and runs anywhere.
+        levels: lesser ones that it was judged for too, by itself or by what lies in `levels/`.
+    """
 
     name: str
+    level: Optional[str] = None
+    levels: tuple[str, ...] = ()
     request: str
     request_options: dict[str, Any]
     response: str
@@ -105,6 +115,37 @@ def read(directory: Path) -> Release:
         raise TemplateError("this is no rendered release", where=str(path)) from error
     except (yaml.YAMLError, ValidationError) as error:
         raise TemplateError(f"the rendered release is wrong: {error}", where=str(path)) from error
+
+
+def at_level(level: str) -> str:
+    """The place in a release of what processors of `level` run."""
+    return f"{_LEVELS_DIR}/{level}"
+
+
+def variant(directory: Path, place: str) -> Path:
+    """The release in other variants of its models; `directory` itself where these are its own.
+
+    Args:
+        place: `FP32`, or what `at_level` says.
+    """
+    spare = directory / place
+    return spare if spare.is_dir() else directory
+
+
+def fitting(directory: Path, levels: Sequence[str]) -> Path:
+    """What a processor runs of the release in `directory`: what was judged for it, else FP32.
+
+    Args:
+        levels: those that it can run at, the weakest first; see `toolkit.cpu.levels`.
+
+    Raises:
+        TemplateError: `release.yml` is missing or wrong.
+    """
+    plan = read(directory)
+    if plan.level is None or plan.level in levels:
+        return directory
+    judged = [level for level in levels if level in plan.levels]
+    return variant(directory, at_level(judged[-1]) if judged else FP32)
 
 
 def cheapest_golden(directory: Path) -> tuple[bytes, Mapping[str, Any]]:

@@ -23,12 +23,14 @@ from toolkit.stages import (
     measure,
     rows,
     search,
+    spares,
     variants,
     whole,
 )
 from toolkit.stages.context import PACKAGE, Context, machine
 from toolkit.stages.dataset import DatasetRef
 from toolkit.stages.judge import Judged
+from toolkit.stages.spares import Spare
 from toolkit.stages.variants import Variant
 from toolkit.stages.whole import Whole
 from toolkit.store.artifact import Artifact
@@ -40,7 +42,7 @@ _CODE = (
     PACKAGE / "quantization",
     Path(cpu.__file__),
     Path(__file__),
-    *(Path(str(item.__file__)) for item in (judge, whole, levels, rows, diagnose, measure, variants)),
+    *(Path(str(item.__file__)) for item in (judge, whole, levels, spares, rows, diagnose, measure, variants)),
 )
 
 
@@ -65,7 +67,15 @@ class Outcome:
             InconclusiveError: it may keep the accuracy, but the samples are too few to tell, and the spec rejects that.
         """
         self.require()
-        return {name: self._variant(name, entry) for name, entry in self.result["models"].items()}
+        return {name: self._again(name, entry["serving"]) for name, entry in self.result["models"].items()}
+
+    @property
+    def spares(self) -> dict[str, dict[str, Variant]]:
+        """The variants of each model in each spare of the release, by its place there."""
+        return {
+            place: {name: self._again(name, entry) for name, entry in spare["models"].items()}
+            for place, spare in self.result["spares"].items()
+        }
 
     def require(self) -> None:
         """Raise what keeps this outcome from being served, if anything does."""
@@ -78,13 +88,8 @@ class Outcome:
             remedy="leave PRECISION out to fall back; the report says which layers lose and what to do about it",
         )
 
-    def _variant(self, name: str, entry: Mapping[str, Any]) -> Variant:
-        precision, recipe = entry["serving"]["precision"], entry["serving"]["recipe"]
-        if precision == "native":
-            return variants.native(self.context, name)
-        if recipe is None:
-            return variants.plain(self.context, name, precision)
-        return variants.int8(self.context, name, Recipe.from_json(recipe))
+    def _again(self, name: str, serving: Mapping[str, Any]) -> Variant:
+        return variants.again(self.context, name, serving)
 
 
 def run(context: Context) -> Outcome:
@@ -169,12 +174,19 @@ class _Evaluation:
             together = whole.settle(self.context, self.data, self.policy, judged, native)
             passed = not together.hypothetical
             kept = {name: levels.keep(item, pool) for name, item in judged.items()} if passed else {}
+            answers = together.answers.info["answers"]
+            found: Mapping[str, Spare] = {}
+            if passed:
+                found = spares.find(self.context, self.data, self.policy, judged, kept, native, answers, pool)
         result = self._result(judged, kept, together, passed)
+        result["spares"] = {place: item.to_json() for place, item in found.items()}
         result["seconds"] = {"verdict": round(time.monotonic() - started, 1)}
         result["gallery"] = diagnose.gallery(native.info, together.answers.info)
         (target / RESULT_FILE).write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
         if passed:
-            self._write_golden(together.answers.info["answers"], target)
+            self._write_golden(answers, target)
+        for place, spare in found.items():
+            self._write_golden(spare.answers, target / place)
         return result
 
     def _candidates(self, name: str) -> Judged:
@@ -255,9 +267,9 @@ class _Evaluation:
         return [f"{name}: {text}" for name, item in calibrations.items() for text in item.info["warnings"]]
 
     def _write_golden(self, answers: Sequence[Any], target: Path) -> None:
-        """The first validation images with the answers that the served variants gave, for the running service."""
+        """The first validation images with the answers that the variants gave, for the service that runs them."""
         folder = target / GOLDEN_DIR
-        folder.mkdir()
+        folder.mkdir(parents=True)
         entries = []
         for index, sample in enumerate(self.data.dataset.validation[: self.context.spec.golden]):
             name = f"{index:02d}{sample.image.suffix}"

@@ -115,6 +115,18 @@ class Judged:
         self._judge_proposals()
         self._choose()
 
+    def narrowed(self, context: Context) -> Judged:
+        """The same model with the options of `context`, decided by the measurements that are there.
+
+        What was not measured is no candidate.
+        """
+        allowed = context.candidates_of(self.name)
+        kept = [item for item in self.floats if item.options.label in allowed]
+        verdicts = {item: self.verdicts[item] for item in kept if item in self.verdicts}
+        found = Judged(context, self.data, self.policy, [self.native, *kept], self.figures, None, verdicts)
+        found._choose()
+        return found
+
     def judge(self, item: Variant, level: Optional[str] = None) -> Verdict:
         """The verdict on a variant, at a level of instruction sets; the reference is always that of this machine."""
         proof = measure.prove(self.context, item, level)

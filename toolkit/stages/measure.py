@@ -150,9 +150,21 @@ def _or_problem(
     return {**result, "problem": None}
 
 
-def run_pipeline(context: Context, data: DatasetRef, chosen: Mapping[str, Variant]) -> Artifact:
-    """Whole answers with the given variants, on every validation sample."""
+def run_pipeline(
+    context: Context,
+    data: DatasetRef,
+    chosen: Mapping[str, Variant],
+    part: Optional[range] = None,
+    level: Optional[str] = None,
+) -> Artifact:
+    """Whole answers with the given variants, on validation samples.
+
+    Args:
+        part: indices of the samples; None: all.
+        level: as `run_model` has it.
+    """
     spec = context.spec
+    part = part if part is not None else range(len(data.dataset.validation))
     models = [
         {
             "model_dir": str(chosen[name].source.path),
@@ -164,11 +176,12 @@ def run_pipeline(context: Context, data: DatasetRef, chosen: Mapping[str, Varian
     arguments = {
         "pipeline_dir": str(spec.directory),
         "data": str(data.directory),
+        "part": [part.start, part.stop, part.step],
         "models": models,
         "response": spec.response,
         "judge": [spec.judge, dict(spec.judge_options)],
     }
-    title = "+".join(chosen[name].options.label for name in spec.steps)
+    title = "+".join(chosen[name].options.label for name in spec.steps) + (f"-{level}" if level else "")
     log = context.logs / f"measure-pipeline-{title}.log"
     keys = [
         [chosen[name].source.key, item["options"], item["step"]] for name, item in zip(spec.steps, models)
@@ -178,15 +191,21 @@ def run_pipeline(context: Context, data: DatasetRef, chosen: Mapping[str, Varian
         f"all-{title}",
         {
             "data": data.digest,
-            "samples": VALIDATION,
+            "samples": [VALIDATION, part.start, part.stop, part.step],
             "pipeline": context.pipeline_code(),
             "models": keys,
             "judge": [spec.response, spec.judge, spec.judge_options],
-            **machine(),
+            **_machine_at(level),
         },
         _CODE,
         lambda target, progress: dict(
-            child.call("toolkit.evaluation.measure:measure_pipeline", arguments, log=log, progress=progress)
+            child.call(
+                "toolkit.evaluation.measure:measure_pipeline",
+                arguments,
+                log=log,
+                progress=progress,
+                env=_at(level),
+            )
         ),
     )
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from toolkit import templates
 from toolkit.doctor import HTTP_PORT
 from toolkit.serving import config, monitoring, release
 from toolkit.serving.release import (
     CONFIG_FILE,
+    FP32,
     GOLDEN_DIR,
     MODELS_DIR,
     MONITORING_DIR,
@@ -21,6 +23,7 @@ from toolkit.serving.release import (
 from toolkit.stages import convert
 from toolkit.stages.context import PACKAGE, Context
 from toolkit.stages.evaluate import Outcome
+from toolkit.stages.variants import Variant
 from toolkit.store import digest
 from toolkit.store.artifact import Artifact
 
@@ -32,72 +35,124 @@ _TEMPLATES = ("serving", "monitoring", "web")
 _SERVICE_CODE = ("serving", "gateway", "supervisor", "client", "oip", "smoke.py", "logs.py")
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A release directory to be: the release itself, or a spare within it.
+
+    Attributes:
+        place: in the release; empty for the release itself.
+        outcomes: the verdict on each model: `pass` or `inconclusive`, or empty.
+        converted: the serving directories.
+    """
+
+    place: str
+    models: Mapping[str, Variant]
+    outcomes: Mapping[str, str]
+    converted: Mapping[str, Artifact]
+
+    def steps(self, context: Context) -> list[dict[str, Any]]:
+        return [self._step(context, name) for name in context.spec.steps]
+
+    def level(self, outcome: Outcome) -> Optional[str]:
+        """That INT8 and bf16 in it were judged at."""
+        if all(item.options.precision == FP32 for item in self.models.values()):
+            return None
+        here: Optional[str] = outcome.result["environment"]["level"]
+        return self.place.rpartition("/")[2] or here
+
+    def _step(self, context: Context, name: str) -> dict[str, Any]:
+        model, options = context.spec.models[name], self.models[name].options
+        return {
+            "name": name,
+            "model": name,
+            "precision": options.label,
+            "digest": self.converted[name].key,
+            "verdict": self.outcomes[name],
+            "step": model.step,
+            "options": dict(model.options),
+            "predictor": options.to_json(),
+        }
+
+
 def run(context: Context, outcome: Outcome) -> Artifact:
-    """The release with the models that were chosen.
+    """The release with the models that were chosen, and its spares.
 
     Raises:
         TemplateError: a template cannot be rendered, or renders what Paddle Serving does not read.
     """
-    converted = {name: convert.run(context, variant) for name, variant in outcome.chosen.items()}
+    parts = _parts(context, outcome)
     return context.artifact(
         "render",
         context.spec.name,
         {
             "spec": context.spec.model_dump(mode="json", exclude={"models", "data", "gate", "candidates"}),
-            "steps": [_step(outcome, converted, name) for name in context.spec.steps],
-            "models": {name: artifact.key for name, artifact in converted.items()},
+            "steps": {item.place: item.steps(context) for item in parts},
             "evaluation": outcome.artifact.key,
             "pipeline": context.pipeline_code(),
             "templates": [digest.of_tree(templates.TEMPLATES / name) for name in _TEMPLATES],
         },
-        (
-            Path(__file__),
-            *(PACKAGE / name for name in ("serving", "gateway", "supervisor", "client", "smoke.py")),
-        ),
-        lambda target, progress: _render(context, outcome, converted, target),
+        (Path(__file__), *(PACKAGE / name for name in _SERVICE_CODE)),
+        lambda target, progress: _render(context, outcome, parts, target),
     )
 
 
-def _step(outcome: Outcome, converted: Mapping[str, Artifact], name: str) -> dict[str, Any]:
-    model, options = outcome.context.spec.models[name], outcome.chosen[name].options
-    entry = outcome.result["models"][name]
-    rows = {row["label"]: row for row in entry["candidates"]}
+def _parts(context: Context, outcome: Outcome) -> list[_Part]:
+    """The release itself, and its spares."""
+    entries = outcome.result["models"]
+    rows = {name: {row["label"]: row for row in entry["candidates"]} for name, entry in entries.items()}
+    served = {
+        name: rows[name].get(entry["chosen"], {}).get("verdict", {}).get("outcome", "")
+        for name, entry in entries.items()
+    }
+    found = [("", outcome.chosen, served)]
+    for place, models in outcome.spares.items():
+        recorded = outcome.result["spares"][place]["models"]
+        found.append((place, models, {name: entry["outcome"] for name, entry in recorded.items()}))
+    return [
+        _Part(place, models, told, {name: convert.run(context, item) for name, item in models.items()})
+        for place, models, told in found
+    ]
+
+
+def _render(context: Context, outcome: Outcome, parts: Sequence[_Part], target: Path) -> Mapping[str, Any]:
+    for part in parts:
+        _render_part(context, outcome, part, target / part.place)
     return {
-        "name": name,
-        "model": name,
-        "precision": options.label,
-        "digest": converted[name].key,
-        "verdict": rows.get(entry["chosen"], {}).get("verdict", {}).get("outcome", ""),
-        "step": model.step,
-        "options": dict(model.options),
-        "predictor": options.to_json(),
+        "steps": {name: variant.options.label for name, variant in parts[0].models.items()},
+        "spares": [part.place for part in parts[1:]],
     }
 
 
-def _render(
-    context: Context, outcome: Outcome, converted: Mapping[str, Artifact], target: Path
-) -> Mapping[str, Any]:
-    for name, artifact in converted.items():
+def _render_part(context: Context, outcome: Outcome, part: _Part, target: Path) -> None:
+    for name, artifact in part.converted.items():
         shutil.copytree(
             artifact.path, target / MODELS_DIR / name, ignore=shutil.ignore_patterns("manifest.json")
         )
     shutil.copytree(
         context.spec.directory, target / PIPELINE_DIR, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
     )
-    shutil.copytree(outcome.artifact.path / GOLDEN_DIR, target / GOLDEN_DIR)
-    _render_configs(context, [_step(outcome, converted, name) for name in context.spec.steps], target)
+    shutil.copytree(outcome.artifact.path / part.place / GOLDEN_DIR, target / GOLDEN_DIR)
+    _render_configs(context, outcome, part, target)
     _render_monitoring(context, target / MONITORING_DIR)
-    return {"steps": {name: variant.options.label for name, variant in outcome.chosen.items()}}
 
 
-def _render_configs(context: Context, steps: Sequence[Mapping[str, Any]], target: Path) -> None:
-    variables: dict[str, Any] = {"spec": context.spec, "steps": steps}
+def _render_configs(context: Context, outcome: Outcome, part: _Part, target: Path) -> None:
+    variables: dict[str, Any] = {
+        "spec": context.spec,
+        "steps": part.steps(context),
+        "level": part.level(outcome),
+        "levels": [] if part.place else _judged_levels(outcome),
+    }
     text, parsed = templates.render_yaml(_CONFIG_TEMPLATE, **variables)
     config.check(parsed, where=_CONFIG_TEMPLATE)
     (target / CONFIG_FILE).write_text(text, encoding="utf-8")
     text, _ = templates.render_yaml(_RELEASE_TEMPLATE, **variables)
     (target / RELEASE_FILE).write_text(text, encoding="utf-8")
     release.read(target)
+
+
+def _judged_levels(outcome: Outcome) -> list[str]:
+    return sorted({level for entry in outcome.result["models"].values() for level in entry["levels"]})
 
 
 def _render_monitoring(context: Context, target: Path) -> None:

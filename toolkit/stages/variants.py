@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 from toolkit import cpu
 from toolkit.engines.options import INT8_OPERATORS, PredictorOptions
@@ -61,6 +62,19 @@ def int8(context: Context, name: str, recipe: Recipe) -> Variant:
     """
     source = quantize.run(context, name, recipe)
     return Variant(name, _onednn(context, "int8", recipe.rest), source, recipe)
+
+
+def again(context: Context, name: str, serving: Mapping[str, Any]) -> Variant:
+    """The variant that an evaluation recorded.
+
+    Args:
+        serving: `precision` and `recipe`, as `toolkit.stages.rows.serving` has them.
+    """
+    if serving["precision"] == "native":
+        return native(context, name)
+    if serving["recipe"] is None:
+        return plain(context, name, serving["precision"])
+    return int8(context, name, Recipe.from_json(serving["recipe"]))
 
 
 def floats(context: Context, name: str) -> list[Variant]:

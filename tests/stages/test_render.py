@@ -1,0 +1,73 @@
+"""The release that is rendered, and the ones within it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.stages import planted
+from tests.stages.planted import A, Plant, World
+from toolkit import cpu
+from toolkit.serving import release
+from toolkit.stages import render
+from toolkit.stages.evaluate import Outcome
+from toolkit.store.artifact import Artifact
+
+
+@pytest.fixture
+def rendered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """INT8 here, FP32 on a lesser CPU."""
+    monkeypatch.setattr(cpu, "levels_below", lambda: ("AVX2", "AVX512_CORE"))
+    monkeypatch.setattr(cpu, "level", lambda: "AVX512_CORE_VNNI")
+    world = World({("det", A): Plant(ratio=1.5), ("det", "bf16"): Plant(ratio=0.5)}, {"det": [A]})
+    return made(world, monkeypatch, tmp_path, levels=("AVX2",)).path
+
+
+def made(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **options: Any) -> Artifact:
+    planted.install_convert(monkeypatch, tmp_path)
+    outcome: Outcome = planted.evaluated(world, monkeypatch, tmp_path, **options)
+    return render.run(outcome.context, outcome)
+
+
+def weights(directory: Path) -> str:
+    return (directory / "models" / "det" / "serving_server" / "model.pdiparams").read_text()
+
+
+def test_each_place_is_a_whole_release_with_models_of_its_own(rendered: Path) -> None:
+    names = {path.name for path in rendered.iterdir()} - {"fp32", "levels", "manifest.json"}
+    for place, precision in (("", "int8"), ("fp32", "fp32"), ("levels/AVX2", "fp32")):
+        directory = rendered / place
+        (step,) = release.read(directory).steps
+        assert (step.precision, step.predictor_options.precision) == (precision, precision)
+        assert step.digest == f"converted-{weights(directory)}"
+        assert weights(directory).startswith(f"det-{precision}")
+        assert step.verdict == "pass"
+        assert {path.name for path in directory.iterdir()} >= names
+        assert all(image.is_file() for image, _ in release.goldens(directory))
+
+
+def test_nothing_of_the_store_is_in_a_release(rendered: Path) -> None:
+    assert [str(path.relative_to(rendered)) for path in rendered.rglob("manifest.json")] == ["manifest.json"]
+
+
+def test_a_release_knows_the_levels_that_it_was_judged_at(rendered: Path) -> None:
+    plans = [release.read(rendered / place) for place in ("", "fp32", "levels/AVX2")]
+    assert [plan.level for plan in plans] == ["AVX512_CORE_VNNI", None, None]
+    assert [plan.levels for plan in plans] == [("AVX2",), (), ()]
+
+
+def test_int8_for_a_lesser_cpu_is_judged_at_its_level(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cpu, "levels_below", lambda: ("AVX2",))
+    world = World({("det", A): Plant(ratio=3.0)}, {"det": [A]})
+    path = made(world, monkeypatch, tmp_path, levels=("AVX2",)).path
+    assert release.read(path / "levels/AVX2").level == "AVX2"
+
+
+def test_fp32_alone_has_no_other_release_in_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = made(World(), monkeypatch, tmp_path, precision="fp32").path
+    assert not (path / "fp32").exists()
+    assert release.variant(path, release.FP32) == path
