@@ -32,6 +32,7 @@ RANKS = {
     "doctor": 3,
     "engines": 3,
     "smoke": 3,
+    "bundle": 5,
     "evaluation": 4,
     "gateway": 4,
     "serving": 4,
@@ -49,6 +50,7 @@ OWNERS |= {
     "pydantic": {"spec", "serving"},
 }
 OWNERS["pydantic"] |= {"gateway"}
+OWNERS |= {"cyclonedx": {"bundle"}, "packageurl": {"bundle"}, "zstandard": {"bundle"}}
 OWNERS |= {"swagger_ui_bundle": {"gateway"}, "prometheus_client": {"gateway"}, "grpc_health": {"gateway"}}
 
 MODULES = sorted((ROOT / "toolkit").rglob("*.py"))

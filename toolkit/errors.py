@@ -100,6 +100,12 @@ class ChildError(ToolkitError):
     ended_from_outside = False
 
 
+class ReleaseError(ToolkitError):
+    """A release is missing, not what was released, or there already with other content."""
+
+    exit_code = 12
+
+
 def from_json(data: dict[str, Any]) -> ToolkitError:
     """The error that `ToolkitError.to_json` described, of its own class again."""
     classes: dict[str, type[ToolkitError]] = {cls.__name__: cls for cls in ToolkitError.__subclasses__()}

@@ -103,7 +103,7 @@ class Store:
             shutil.rmtree(path)
         workplace.chmod(0o755)
         workplace.rename(path)
-        _sync(path.parent)
+        sync(path.parent)
 
     def _path(self, key: Key) -> Path:
         return self.directory / key.stage / f"{key.name}-{key.digest[:16]}"
@@ -148,8 +148,8 @@ def _write_manifest(directory: Path, key: Key, info: Mapping[str, Any]) -> None:
     }
     (directory / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
     for path in digest.files_in(directory):
-        _sync(path)
-    _sync(directory)
+        sync(path)
+    sync(directory)
 
 
 def _entry(path: Path) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def _is(path: Path, entry: Mapping[str, Any]) -> bool:
     return bool(path.stat().st_size == entry["bytes"] and digest.of_file(path) == entry["sha256"])
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Have the file or directory on disk before anything that depends on it is."""
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -1,0 +1,1 @@
+"""Bundles: releases of a version that never change, to be moved, verified, compared and deployed."""
