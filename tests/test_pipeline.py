@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,17 @@ def folder(tmp_path: Path) -> Path:
 
 def test_modules_of_a_pipeline_import_each_other(folder: Path) -> None:
     assert pipeline.resolve(folder, "ops:decode")() == "first"
+
+
+def test_running_a_pipeline_leaves_nothing_in_its_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    before = set(folder.rglob("*"))
+    (folder / "late.py").write_text("NAME = 'late'\n")
+    (folder / "ops.py").write_text("def decode():\n    from .late import NAME\n    return NAME\n")
+    assert pipeline.resolve(folder, "ops:decode")() == "late"
+    assert set(folder.rglob("*")) == {*before, folder / "late.py"}
 
 
 def test_two_pipelines_with_the_same_modules_live_side_by_side(folder: Path, tmp_path: Path) -> None:

@@ -74,8 +74,10 @@ def load(directory: Path) -> ModuleType:
     """The folder `directory` as an importable package, of which `resolve` finds objects.
 
     Its modules import each other relatively. The package's name is derived from the resolved path, so that two
-    pipelines, or two releases of one, live in a process side by side.
+    pipelines, or two releases of one, live in a process side by side. From then on the process leaves no bytecode
+    anywhere: a release must not hold more, by having been run, than was released.
     """
+    sys.dont_write_bytecode = True
     directory = directory.resolve()
     name = "toolkit_pipeline_" + "".join(char if char.isalnum() else "_" for char in str(directory))
     if name in sys.modules:
