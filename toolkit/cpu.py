@@ -91,6 +91,11 @@ def environment_at(name: str) -> dict[str, str]:
     return dict.fromkeys(LEVEL_VARIABLES, name)
 
 
+def features_of(name: str) -> tuple[str, ...]:
+    """The features that the level `name` needs, as /proc/cpuinfo names them, sorted."""
+    return tuple(sorted(_FEATURES[name]))
+
+
 def has_avx512(cpuinfo: Path = CPUINFO) -> bool:
     """Whether the processor itself has the AVX-512 of servers, whatever oneDNN is told to use."""
     return features(cpuinfo) >= _CORE

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from toolkit import templates
 from toolkit.report import advice, outcomes
@@ -17,11 +17,12 @@ PAGE, DATA = "index.html", "report.json"
 TEMPLATE = "report/index.html.j2"
 
 
-def write(evaluation: Mapping[str, Any], directory: Path) -> Path:
+def write(evaluation: Mapping[str, Any], directory: Path, images: Optional[Path] = None) -> Path:
     """Write the report of `evaluation` to `directory`.
 
     Args:
         evaluation: what the stage evaluate came to; whatever is null or missing is left out.
+        images: where the images of the gallery lie, if the evaluation names them by relative paths.
 
     Returns:
         The page.
@@ -30,7 +31,7 @@ def write(evaluation: Mapping[str, Any], directory: Path) -> Path:
         TemplateError: the page's template is broken.
     """
     contents = {
-        PAGE: templates.render(TEMPLATE, page=page(evaluation)),
+        PAGE: templates.render(TEMPLATE, page=page(_placed(evaluation, images))),
         DATA: json.dumps(as_json(evaluation), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
     }
     directory.mkdir(parents=True, exist_ok=True)
@@ -44,6 +45,13 @@ def write(evaluation: Mapping[str, Any], directory: Path) -> Path:
         for partial in partials.values():
             partial.unlink(missing_ok=True)
     return directory / PAGE
+
+
+def _placed(evaluation: Mapping[str, Any], images: Optional[Path]) -> Mapping[str, Any]:
+    if images is None:
+        return evaluation
+    gallery = [{**item, "image": str(images / item["image"])} for item in evaluation["gallery"]]
+    return {**evaluation, "gallery": gallery}
 
 
 def as_json(evaluation: Mapping[str, Any]) -> dict[str, Any]:

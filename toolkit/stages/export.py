@@ -27,7 +27,7 @@ def run(context: Context, name: str) -> Artifact:
         "export",
         name,
         {
-            "source": _source_digest(context, model),
+            "source": source_digest(context, name),
             "inputs": {key: list(shape) for key, shape in model.inputs.items()},
             "order": list(model.inputs),
             "outputs": list(model.outputs),
@@ -38,8 +38,9 @@ def run(context: Context, name: str) -> Artifact:
     )
 
 
-def _source_digest(context: Context, model: ModelSpec) -> Any:
-    source = model.source
+def source_digest(context: Context, name: str) -> Any:
+    """SHA-256 of program and weights as they came; of a layer what it is made from."""
+    source = context.spec.models[name].source
     if source.layer is None:
         found = files.find(source_directory(source, context.spec.directory), source.model, source.params)
         return [digest.of_file(found.model), digest.of_file(found.params)]
