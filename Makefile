@@ -22,6 +22,12 @@ API_KEYS ?=#          file of API keys that clients must have one of
 TLS_CERT ?=#          certificate (PEM) that both ports speak TLS with
 TLS_KEY ?=#           its private key (PEM)
 TLS_CLIENT_CA ?=#     clients must have a certificate of this authority (PEM)
+VERSION ?=#           semantic version of `make release`: 1.4.0
+RELEASE ?=#           release for `make verify` and `make deploy`: its directory, archive, or name in DIST
+KEY ?=#               key file to sign releases with, or to verify with (`make keygen` makes one)
+A ?=#                 release that `make diff` compares with
+B ?=#                 the release to compare
+DIST ?= dist#         directory of releases
 IMAGE ?=#             image for `make profile` and `make overhead`, instead of those of the release
 SECONDS ?= 120#       how long `make chaos`, and each target of `make fuzz`, run
 REQUESTS ?= 5000#     how many `make soak` sends
@@ -49,6 +55,11 @@ PORT_OPTIONS = $(call option,--host,HOST) $(call option,--http-port,HTTP_PORT) $
 MODEL_OPTIONS = $(call option,--model,MODEL) $(BUILD_OPTIONS)
 STAGE_OPTIONS = $(MODEL_OPTIONS) $(call option,--data,DATA) $(call option,--precision,PRECISION) \
     $(call option,--budget,BUDGET)
+DIST_OPTIONS = $(call option,--dist,DIST)
+KEY_OPTIONS = $(call option,--key,KEY)
+RELEASE_OPTIONS = $(STAGE_OPTIONS) $(call option,--version,VERSION) $(DIST_OPTIONS) $(KEY_OPTIONS) \
+    $(if $(filter-out 0,$(STRICT)),--strict)
+BUNDLE_OPTIONS = $(if $(value RELEASE),$(call option,--release,RELEASE) $(DIST_OPTIONS) $(KEY_OPTIONS))
 DEPLOY_OPTIONS = $(STAGE_OPTIONS) $(PORT_OPTIONS) $(call option,--replicas,REPLICAS) \
     $(call option,--api-keys,API_KEYS) $(call option,--tls-cert,TLS_CERT) $(call option,--tls-key,TLS_KEY) \
     $(call option,--tls-client-ca,TLS_CLIENT_CA)
@@ -70,8 +81,8 @@ setup: ## Make .venv from requirements.lock (every other target does so when it 
 	@$(BOOTSTRAP) setup
 doctor: venv ## Say what this machine lacks, what that means and what to do
 	@$(TOOLKIT) doctor $(PORT_OPTIONS) $(BUILD_OPTIONS) $(ARGS)
-deploy: venv ## All stages of MODEL, from the trained model to a verified running service
-	@$(TOOLKIT) deploy $(DEPLOY_OPTIONS) $(ARGS)
+deploy: venv ## All stages of MODEL, from the trained model to a verified running service; or RELEASE, as it is
+	@$(TOOLKIT) deploy $(DEPLOY_OPTIONS) $(BUNDLE_OPTIONS) $(ARGS)
 
 ## Stages
 .PHONY: export optimize calibrate quantize evaluate report convert render launch smoke
@@ -109,6 +120,19 @@ stop: venv ## Stop the service of MODEL and everything it started
 
 profile: venv ## Show where the time of a request goes, down to the engine's operators
 	@$(TOOLKIT) profile $(STAGE_OPTIONS) $(call option,--image,IMAGE) $(ARGS)
+
+## Releases of a version
+.PHONY: release releases verify diff keygen
+release: venv ## Make DIST/MODEL-VERSION, its archive, seal and signature (VERSION=, KEY=)
+	@$(TOOLKIT) release $(RELEASE_OPTIONS) $(ARGS)
+releases: venv ## List the releases in DIST
+	@$(TOOLKIT) releases $(DIST_OPTIONS) $(ARGS)
+verify: venv ## Compare RELEASE with its manifest, seal and signature, to the byte
+	@$(TOOLKIT) verify $(DIST_OPTIONS) $(KEY_OPTIONS) $(call quoted,RELEASE) $(ARGS)
+diff: venv ## Say what changed from release A to release B
+	@$(TOOLKIT) diff $(DIST_OPTIONS) $(call quoted,A) $(call quoted,B) $(ARGS)
+keygen: venv ## Make a key to sign releases with, KEY and KEY.pub
+	@$(TOOLKIT) keygen $(KEY_OPTIONS) $(ARGS)
 
 ## Development
 .PHONY: test test-e2e chaos soak overhead fuzz lint format lock schema clean

@@ -17,12 +17,15 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 STAGES = ("export", "optimize", "calibrate", "quantize", "evaluate", "report", "convert", "render")
 DEPLOYING = ("deploy", "launch", "serve")
 RUNNING = ("smoke", "status", "logs", "stop")
+RELEASING = ("release", "releases", "verify", "diff", "keygen")
 MEASURING = ("profile", "chaos", "soak", "overhead", "fuzz")
 OTHERS = ("setup", "doctor", "test", "test-e2e", "lint", "format", "lock", "schema", "clean")
 
 MODEL = ["--model", "ocr"]
 BUILD = ["--build", "build"]
 DATA = ["--data", "images", "--precision", "int8", "--budget", "5m"]
+DIST = ["--dist", "dist"]
+KEY = ["--key", "r"]
 PORTS = ["--host", "0.0.0.0", "--http-port", "80", "--grpc-port", "81"]
 SERVICE = ["--replicas", "3", "--api-keys", "k", "--tls-cert", "c", "--tls-key", "d", "--tls-client-ca", "e"]
 EVERY_VARIABLE = {
@@ -37,6 +40,11 @@ EVERY_VARIABLE = {
     "TLS_CERT": "c",
     "TLS_KEY": "d",
     "TLS_CLIENT_CA": "e",
+    "VERSION": "1.4.0",
+    "RELEASE": "ocr-1.4.0",
+    "KEY": "r",
+    "A": "ocr-1.3.0",
+    "B": "ocr-1.4.0",
     "IMAGE": "i.jpg",
     "SECONDS": "9",
     "REQUESTS": "8",
@@ -71,7 +79,7 @@ def test_make_alone_lists_every_target_with_a_line_about_it() -> None:
     result = make()
     assert (result.returncode, result.stderr) == (0, "")
     listed = re.findall(r"^  ([a-z][a-z0-9-]*) +\S+ \S+", result.stdout, flags=re.MULTILINE)
-    assert set(listed) == {*STAGES, *DEPLOYING, *RUNNING, *MEASURING, *OTHERS}
+    assert set(listed) == {*STAGES, *DEPLOYING, *RUNNING, *RELEASING, *MEASURING, *OTHERS}
     assert len(listed) == len(set(listed))
 
 
@@ -91,6 +99,12 @@ def test_make_alone_lists_every_variable_with_its_default() -> None:
         "TLS_CERT": "",
         "TLS_KEY": "",
         "TLS_CLIENT_CA": "",
+        "VERSION": "",
+        "RELEASE": "",
+        "KEY": "",
+        "A": "",
+        "B": "",
+        "DIST": "dist",
         "IMAGE": "",
         "SECONDS": "120",
         "REQUESTS": "5000",
@@ -120,11 +134,20 @@ def test_a_target_is_the_command_of_its_name(target: str) -> None:
     ("targets", "options"),
     [
         (STAGES, [*MODEL, *BUILD, "-v", *DATA]),
-        (DEPLOYING, [*MODEL, *BUILD, "-v", *DATA, *PORTS, *SERVICE]),
+        (("launch", "serve"), [*MODEL, *BUILD, "-v", *DATA, *PORTS, *SERVICE]),
+        (
+            ("deploy",),
+            [*MODEL, *BUILD, "-v", *DATA, *PORTS, *SERVICE, "--release", "ocr-1.4.0", *DIST, *KEY],
+        ),
         (("profile",), [*MODEL, *BUILD, "-v", *DATA, "--image", "i.jpg"]),
         (RUNNING, [*MODEL, *BUILD, "-v"]),
         (("doctor",), [*PORTS, *BUILD, "-v"]),
         (("clean",), [*BUILD, "-v"]),
+        (("release",), [*MODEL, *BUILD, "-v", *DATA, "--version", "1.4.0", *DIST, *KEY]),
+        (("releases",), DIST),
+        (("verify",), [*DIST, *KEY, "ocr-1.4.0"]),
+        (("diff",), [*DIST, "ocr-1.3.0", "ocr-1.4.0"]),
+        (("keygen",), KEY),
         (("schema",), []),
     ],
 )

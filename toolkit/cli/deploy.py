@@ -10,9 +10,17 @@ from typing import Any, Optional
 import click
 
 from toolkit import smoke
-from toolkit.cli import reach, show
+from toolkit.cli import bundled, reach, show
 from toolkit.cli import result as results
-from toolkit.cli.options import context_of, service_options, stage_options, take_settings
+from toolkit.cli.bundled import Bundled
+from toolkit.cli.options import (
+    context_of,
+    dist_option,
+    key_option,
+    service_options,
+    stage_options,
+    take_settings,
+)
 from toolkit.serving import release
 from toolkit.smoke import Golden, SmokeReport
 from toolkit.stages import evaluate, render, report
@@ -31,29 +39,61 @@ Report = dict[str, Any]
 @click.command("deploy")
 @stage_options
 @service_options
-def deploy(as_json: bool, **options: Any) -> None:
+@click.option(
+    "--release",
+    "named",
+    metavar="RELEASE",
+    help="Deploy this release: a directory or archive that `toolkit release` made, or its name in --dist.",
+)
+@dist_option
+@key_option
+def deploy(as_json: bool, named: Optional[str], dist: Path, key: Optional[Path], **options: Any) -> None:
     """From the trained model to a running, verified service.
 
     Runs only the stages whose input has changed. What runs already keeps running until the new release is built,
     and runs again if the new one does not start or does not answer as it should.
+
+    With --release nothing is built: the release is verified to the byte (with --key, its signature too), and what lies
+    in it for this processor is started. Where anything was changed, the exit code is 12, and what runs is left alone.
     """
     started = time.monotonic()
     settings = take_settings(options)
+    if named is not None:
+        bundled.refuse_building(options)
     with results.recorded("deploy", **options) as result:
         context = context_of(as_json=as_json, **options)
-        outcome = evaluate.run(context)
-        result.update(verdict=results.summary(outcome.result), report=str(report.run(outcome)))
-        rendered = render.run(context, outcome)
+        if named is not None:
+            path, evaluation = _bundled(bundled.take(named, dist, key, context.spec.name), result)
+        else:
+            path, evaluation = _built(context, result)
         with control.exclusive(context.home):
-            current, proof = _serve(context, rendered.path, settings)
+            current, proof = _serve(context, path, settings)
             results.write(
                 context.home / PROOF_FILE, {"pid": current.pid, "birth": current.birth, "smoke": proof}
             )
-        result.update(_result(context, outcome.result, current, proof))
+        result.update(_result(context, evaluation, current, proof))
     if as_json:
         show.as_json(result)
     else:
-        _print(context, outcome.result, current, proof, time.monotonic() - started)
+        _print(context, evaluation, result["report"], current, proof, time.monotonic() - started)
+
+
+def _built(context: Context, result: results.Result) -> tuple[Path, Any]:
+    """The release, rendered, and its evaluation."""
+    outcome = evaluate.run(context)
+    result.update(verdict=results.summary(outcome.result), report=str(report.run(outcome)))
+    return render.run(context, outcome).path, outcome.result
+
+
+def _bundled(found: Bundled, result: results.Result) -> tuple[Path, Any]:
+    """The release that was taken, and its evaluation."""
+    result.update(
+        verdict=results.summary(found.evaluation),
+        report=str(found.page),
+        bundle=found.title,
+        signer=found.verified.signer,
+    )
+    return found.directory, found.evaluation
 
 
 def _serve(context: Context, path: Path, settings: Settings) -> tuple[State, Report]:
@@ -115,10 +155,12 @@ def _result(context: Context, evaluation: Any, state: State, report: Report) -> 
     }
 
 
-def _print(context: Context, evaluation: Any, state: State, report: Report, seconds: float) -> None:
+def _print(
+    context: Context, evaluation: Any, page: str, state: State, report: Report, seconds: float
+) -> None:
     if not context.console.ran:
         click.echo(f"nothing has changed, no stage ran; {state.name} is up and ready\n")
     click.echo(show.table(evaluation) + "\n\n" + show.verdict(evaluation))
-    click.echo(f"report: {context.home / 'report' / 'index.html'}")
+    click.echo(f"report: {page}")
     click.echo(show.smoke(report))
     click.echo(f"\n{state.name} is deployed ({seconds:.0f} s)\n\n{show.endpoints(state)}")

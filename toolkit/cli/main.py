@@ -10,7 +10,7 @@ from typing import Optional
 import click
 
 from toolkit import __version__
-from toolkit.cli import project, service, show, stages
+from toolkit.cli import project, release, service, show, stages
 from toolkit.cli import result as results
 from toolkit.cli.deploy import deploy
 from toolkit.cli.doctor import doctor
@@ -47,6 +47,11 @@ for _command in (
     service.status,
     service.logs,
     service.stop,
+    release.release,
+    release.releases,
+    release.verify_command,
+    release.diff,
+    release.keygen,
     profile_command,
     project.schema,
     project.clean,

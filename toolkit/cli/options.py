@@ -33,6 +33,21 @@ class Duration(click.ParamType):
 
 PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
+dist_option = click.option(
+    "--dist",
+    type=click.Path(path_type=Path),
+    default=Path("dist"),
+    show_default=True,
+    help="Directory of releases.",
+)
+key_option = click.option(
+    "--key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    envvar="TOOLKIT_RELEASE_KEY",
+    help="Key of releases (PEM, Ed25519): private to sign with, either to verify with.",
+)
+
 _MODEL = [
     click.option("--model", default="ocr", show_default=True, help="Pipeline: a folder of --pipelines."),
     click.option(
@@ -50,7 +65,7 @@ _MODEL = [
         help="Directory of everything that is built.",
     ),
     click.option("-v", "--verbose", is_flag=True, help="Say in detail what is done."),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs."),
+    json_option,
 ]
 _STAGE = [
     *_MODEL,

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from toolkit import spec
-from toolkit.errors import ToolkitError
+from toolkit.errors import InconclusiveError, ToolkitError
 
 FILE = "result.json"
 INTERRUPTED, UNEXPECTED = 130, 70
@@ -123,6 +123,20 @@ def essentials(evaluation: Any) -> Result:
         for name, entry in evaluation["models"].items()
     }
     return {**{key: evaluation[key] for key in ("data", "gate", "end_to_end")}, "models": models}
+
+
+def require_proof(evaluation: Any, report: str) -> None:
+    """Refuse what would be served without being proven to keep its accuracy.
+
+    Raises:
+        InconclusiveError: there is something of that kind.
+    """
+    if is_inconclusive(evaluation):
+        raise InconclusiveError(
+            "the samples are too few to prove that what would be served keeps its accuracy",
+            where=report,
+            remedy="give more validation images; the report says how many would decide",
+        )
 
 
 def is_inconclusive(evaluation: Any) -> bool:

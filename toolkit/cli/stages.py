@@ -10,7 +10,6 @@ import click
 from toolkit.cli import result as results
 from toolkit.cli import show
 from toolkit.cli.options import context_of, stage_options
-from toolkit.errors import InconclusiveError
 from toolkit.stages import (
     calibrate,
     convert,
@@ -117,12 +116,8 @@ def evaluate_command(as_json: bool, strict: bool, **options: Any) -> None:
             click.echo(show.table(outcome.result) + "\n\n" + show.verdict(outcome.result))
             click.echo(f"report: {result['report']}")
         outcome.require()
-        if strict and results.is_inconclusive(outcome.result):
-            raise InconclusiveError(
-                "the samples are too few to prove that what would be served keeps its accuracy",
-                where=result["report"],
-                remedy="give more validation images; the report says how many would decide",
-            )
+        if strict:
+            results.require_proof(outcome.result, result["report"])
     if as_json:
         show.as_json({"ran": context.console.ran, **result, **results.essentials(outcome.result)})
 
