@@ -142,3 +142,8 @@ def test_the_processor_is_named_as_the_kernel_names_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("flags", "expected"), [(HASWELL, False), (ALDER_LAKE, False), (SKYLAKE, True)])
 def test_a_processor_without_avx512_is_known_as_such(tmp_path: Path, flags: str, expected: bool) -> None:
     assert cpu.has_avx512(cpuinfo(tmp_path, flags)) is expected
+
+
+def test_a_level_needs_the_features_of_those_below_it() -> None:
+    assert cpu.features_of("AVX2") == ("avx", "avx2")
+    assert {*cpu.features_of("AVX2"), "avx512_vnni"} < {*cpu.features_of("AVX512_CORE_VNNI")}

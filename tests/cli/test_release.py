@@ -15,6 +15,7 @@ import pytest
 from tests.bundle import examples
 from tests.stages import planted
 from tests.stages.planted import WORSE, A, Plant, World
+from tests.test_makefile import command_of
 from toolkit import cpu
 from toolkit.bundle.place import Place
 from toolkit.cli import deploy
@@ -257,3 +258,32 @@ def test_what_does_not_go_with_a_release_is_refused(
     ended, found = deployed(capsys, tmp_path, released.directory, *arguments, "--pipelines", str(pipelines))
     assert (ended, started) == (code, [])
     assert told in found["message"]
+
+
+def example() -> list[str]:
+    """The lines of the worked example."""
+    page = (planted.PIPELINES.parent / "docs" / "releases.md").read_text().partition("## A worked example")[2]
+    return [line.strip() for line in page.splitlines() if line.startswith("    ")]
+
+
+def test_the_worked_example_of_the_page_works(
+    world: World,
+    started: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = {}
+    for line in example():
+        make, target, *variables = line.split()
+        assert make == "make"
+        with pytest.raises(SystemExit) as ended:
+            program.main([*command_of(target, *variables)[1:], "--json"])
+        assert ended.value.code == 0, line
+        told[target] = json.loads(capsys.readouterr().out)
+    assert told["verify"]["signer"] == told["keygen"]["signer"]
+    assert [item["version"] for item in told["releases"]["releases"]] == ["1.4.0", "1.4.1"]
+    assert told["diff"]["models"]["det"]["precision"] == ["int8", "fp32"]
+    assert told["deploy"]["bundle"] == "ocr-1.4.1"
+    assert started == [tmp_path / "dist" / "ocr-1.4.1" / "release"]

@@ -17,6 +17,8 @@ from toolkit.errors import ReleaseError
 from toolkit.store import digest
 from toolkit.store.artifact import sync
 
+_LOCK = ".lock"
+
 Fill = Callable[[Path], Mapping[str, Any]]
 
 
@@ -47,7 +49,7 @@ def write(dist: Path, name: str, version: str, fill: Fill, key: Optional[Path] =
     """
     dist.mkdir(parents=True, exist_ok=True)
     place = Place(dist.resolve() / f"{name}-{version}")
-    with FileLock(str(dist / ".lock")):
+    with FileLock(str(dist / _LOCK)):
         for left in dist.glob(f".{place.title}.*"):
             # Of a command that was killed: nobody else is here.
             shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -58,6 +60,23 @@ def write(dist: Path, name: str, version: str, fill: Fill, key: Optional[Path] =
         sync(dist)
         verify.check(place, key)
     return Written(place, found, sealed, new)
+
+
+def unpack(place: Place) -> None:
+    """Make the directory of a bundle from its archive, where it is not there; to be verified then.
+
+    Raises:
+        ReleaseError: the archive is damaged.
+    """
+    with FileLock(str(place.directory.parent / _LOCK)):
+        if place.directory.exists():
+            return
+        workplace = Path(tempfile.mkdtemp(prefix=f".{place.title}.", dir=place.directory.parent))
+        try:
+            archive.unpack(place.archive, workplace)
+            _publish(workplace, place.directory)
+        finally:
+            shutil.rmtree(workplace, ignore_errors=True)
 
 
 def _directory(place: Place, title: Mapping[str, str], fill: Fill) -> tuple[dict[str, Any], bool]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +11,7 @@ from typing import Any, Optional
 import click
 
 from toolkit import cpu
-from toolkit.bundle import archive, place, verify
-from toolkit.bundle.place import Place
+from toolkit.bundle import place, verify, write
 from toolkit.bundle.verify import Verified
 from toolkit.errors import ReleaseError
 from toolkit.serving import release
@@ -71,7 +68,7 @@ def take(named: str, dist: Path, key: Optional[Path], model: str) -> Bundled:
     found = place.find(named, dist)
     verified = verify.check(found, key)
     if verified.manifest is None:
-        _unpack(found)
+        write.unpack(found)
         verified = verify.check(found, key)
     told = (verified.manifest or {})["name"]
     if told != model:
@@ -82,14 +79,3 @@ def take(named: str, dist: Path, key: Optional[Path], model: str) -> Bundled:
         )
     evaluation = json.loads((found.report / "report.json").read_text(encoding="utf-8"))
     return Bundled(verified, release.fitting(found.release, cpu.levels()), evaluation)
-
-
-def _unpack(found: Place) -> None:
-    """Whole, or not at all."""
-    workplace = Path(tempfile.mkdtemp(prefix=f".{found.title}.", dir=found.directory.parent))
-    try:
-        archive.unpack(found.archive, workplace)
-        workplace.chmod(0o755)
-        workplace.rename(found.directory)
-    finally:
-        shutil.rmtree(workplace, ignore_errors=True)
