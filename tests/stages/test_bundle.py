@@ -23,12 +23,11 @@ from toolkit.store import digest
 from toolkit.store.artifact import Artifact
 
 
-@pytest.fixture(autouse=True)
-def clones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """INT8 is served here, FP32 on a lesser CPU; the stages before have made a file each."""
+def install(monkeypatch: pytest.MonkeyPatch, plants: World, clone: Path) -> None:
+    """A clone with a dataset of its own, and stages that have made a file each."""
 
     def stage(name: str) -> Artifact:
-        path = tmp_path / "stages" / name
+        path = clone / "stages" / name
         path.mkdir(parents=True, exist_ok=True)
         (path / "model.pdmodel").write_text(name)
         (path / "manifest.json").write_text("of the store")
@@ -39,15 +38,15 @@ def clones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(export, "run", lambda _, name: stage(f"export-{name}"))
     monkeypatch.setattr(optimize, "run", lambda _, name: stage(f"optimize-{name}"))
     monkeypatch.setattr(quantize, "sources", lambda _, name, __: (None, stage(f"calibrate-{name}")))
+    clone.mkdir(parents=True, exist_ok=True)
+    planted.install(plants, monkeypatch, clone)
+    planted.install_convert(monkeypatch, clone)
+    (clone / "0.png").write_bytes(fakes.png())
 
 
 def world() -> World:
-    return World({("det", A): Plant(ratio=1.5), ("det", "bf16"): Plant(ratio=0.5)}, {"det": [A]})
-
-
-def changed() -> World:
-    """The answer to one sample is not native FP32's, so the report has its picture."""
-    found = world()
+    """INT8 is served here, FP32 on a lesser CPU; one answer is not native FP32's, so the report has a picture."""
+    found = World({("det", A): Plant(ratio=1.5), ("det", "bf16"): Plant(ratio=0.5)}, {"det": [A]})
     found.whole = {frozenset({f"det {A.label}"}): (1, *[0] * 39)}
     return found
 
@@ -55,13 +54,21 @@ def changed() -> World:
 def made(
     clone: Path, monkeypatch: pytest.MonkeyPatch, plants: World, version: str = "1.4.0", **gate: Any
 ) -> Place:
-    """A bundle on a clone of its own, with a dataset and a store of its own."""
-    clone.mkdir(parents=True, exist_ok=True)
-    planted.install(plants, monkeypatch, clone)
-    planted.install_convert(monkeypatch, clone)
-    (clone / "0.png").write_bytes(fakes.png())
+    install(monkeypatch, plants, clone)
     context = planted.context(clone / "build", steps=("det",), levels=("AVX2",), **gate)
     return bundle.run(context, evaluate.run(context), version, clone / "dist").place
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("clone")
+
+
+@pytest.fixture(scope="module")
+def place(clone: Path) -> Place:
+    """The bundle that was made on `clone`; nobody changes it."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return made(clone, monkeypatch, world())
 
 
 def bytes_of(place: Place) -> dict[str, bytes]:
@@ -75,27 +82,23 @@ def test_two_clones_make_the_same_bundle_of_the_same_evaluation(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     one, two = tmp_path / "one", tmp_path / "far" / "away" / "two"
-    first = made(one, monkeypatch, changed())
+    first = made(one, monkeypatch, world())
     inside, packed = bytes_of(first), first.archive.read_bytes()
     # The recorded evaluation, and nothing else of the first clone.
     shutil.copytree(one / "build" / "store" / "evaluate", two / "build" / "store" / "evaluate")
     shutil.rmtree(one)
-    second = made(two, monkeypatch, changed())
+    second = made(two, monkeypatch, world())
     assert bytes_of(second) == inside
     assert second.archive.read_bytes() == packed
 
 
-def test_no_path_of_the_machine_is_in_a_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    place = made(tmp_path / "clone", monkeypatch, changed())
+def test_no_path_of_the_machine_is_in_a_bundle(place: Place, clone: Path) -> None:
     assert "data:image/jpeg" in (place.report / "index.html").read_text(), "there is a picture"
-    found = [name for name, data in bytes_of(place).items() if str(tmp_path).encode() in data]
+    found = [name for name, data in bytes_of(place).items() if str(clone).encode() in data]
     assert found == []
 
 
-def test_a_bundle_holds_the_release_its_spares_the_report_and_the_lock(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    place = made(tmp_path, monkeypatch, world())
+def test_a_bundle_holds_the_release_its_spares_the_report_and_the_lock(place: Place) -> None:
     names = set(bytes_of(place))
     assert {
         "manifest.json",
@@ -110,8 +113,7 @@ def test_a_bundle_holds_the_release_its_spares_the_report_and_the_lock(
         assert (place.release / part / "pipeline" / "ops.py").is_file()
 
 
-def test_digests_lead_from_the_source_to_the_configs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    place = made(tmp_path, monkeypatch, world())
+def test_digests_lead_from_the_source_to_the_configs(place: Place, clone: Path) -> None:
     told = manifest.read(place.manifest)
     links = {part: models["det"] for part, models in told["chain"]["models"].items()}
     assert list(links) == ["release", "release/fp32", "release/levels/AVX2"]
@@ -120,7 +122,7 @@ def test_digests_lead_from_the_source_to_the_configs(monkeypatch: pytest.MonkeyP
     for part, found in links.items():
         assert found["convert"] == digest.of_tree(place.directory / part / "models" / "det")
         assert found["optimize"] == digest.of_value(
-            {"model.pdmodel": digest.of_file(tmp_path / "stages" / "optimize-det" / "model.pdmodel")}
+            {"model.pdmodel": digest.of_file(clone / "stages" / "optimize-det" / "model.pdmodel")}
         )
     assert told["environment"]["lock"] == digest.of_file(bundle.LOCK_FILE)
     assert told["cpu"]["release"]["level"] == "AVX512_CORE_VNNI"
@@ -128,10 +130,8 @@ def test_digests_lead_from_the_source_to_the_configs(monkeypatch: pytest.MonkeyP
     assert told["cpu"]["release/fp32"] == {"level": None, "features": []}
 
 
-def test_the_manifest_says_what_is_served_and_what_the_gate_said(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    told: Mapping[str, Any] = manifest.read(made(tmp_path, monkeypatch, world()).manifest)
+def test_the_manifest_says_what_is_served_and_what_the_gate_said(place: Place) -> None:
+    told: Mapping[str, Any] = manifest.read(place.manifest)
     model = told["models"]["det"]
     assert (model["served"], model["precision"], model["ratio"]) == (A.label, "int8", 1.5)
     assert model["verdict"]["outcome"] == "pass"
@@ -151,7 +151,7 @@ def test_a_bundle_of_native_fp32_has_one_part_and_a_short_chain(
 
 
 def test_nothing_is_released_that_the_gate_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    planted.install(World({("det", A): Plant(WORSE, 3.0)}, {"det": [A]}), monkeypatch, tmp_path)
+    install(monkeypatch, World({("det", A): Plant(WORSE, 3.0)}, {"det": [A]}), tmp_path)
     context = replace(planted.context(tmp_path / "build", steps=("det",)), precision="int8")
     with pytest.raises(GateError):
         bundle.run(context, evaluate.run(context), "1.4.0", tmp_path / "dist")
