@@ -13,7 +13,6 @@ from toolkit.doctor import HTTP_PORT
 from toolkit.serving import config, monitoring, release
 from toolkit.serving.release import (
     CONFIG_FILE,
-    FP32,
     GOLDEN_DIR,
     MODELS_DIR,
     MONITORING_DIR,
@@ -55,7 +54,7 @@ class _Part:
 
     def level(self, outcome: Outcome) -> Optional[str]:
         """That INT8 and bf16 in it were judged at."""
-        if all(item.options.precision == FP32 for item in self.models.values()):
+        if all(item.options.precision == "fp32" for item in self.models.values()):
             return None
         here: Optional[str] = outcome.result["environment"]["level"]
         return self.place.rpartition("/")[2] or here

@@ -59,7 +59,7 @@ def find(
         answers: those of what is served.
     """
     chosen = {name: item.chosen for name, item in judged.items()}
-    if all(item.options.precision == FP32 for item in chosen.values()):
+    if all(item.options.precision == "fp32" for item in chosen.values()):
         # It is what one would go back to, and instruction sets change nothing of it but its speed.
         return {}
     fp32 = pool.submit(_fp32, context, data, policy, judged, reference)
@@ -110,7 +110,7 @@ def _at_level(
             verdicts[name] = (entry["verdict"] or {}).get("outcome", "")
         else:
             # A model that INT8 is no candidate of was not looked at; bf16 needs instructions that are missing there.
-            source = item.chosen if item.chosen.options.precision == FP32 else fp32.result().models[name]
+            source = item.chosen if item.chosen.options.precision == "fp32" else fp32.result().models[name]
             models[name], verdicts[name] = source, _outcome(item, source)
     golden = range(min(context.spec.golden, len(data.dataset.validation)))
     told = measure.run_pipeline(context, data, models, golden, level)
