@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,45 @@ def test_a_request_that_takes_two_replicas_down_is_poison_and_not_tried_again(
         assert replica.plan.seen == []
         other = base64.b64encode(png(65, 32)).decode()
         assert door.ask("POST", "/predict/ocr", {"image": other}).status == 200
+
+
+def test_a_second_replica_that_was_down_already_is_not_held_against_a_request(
+    tmp_path: Path, replica: FakeReplica
+) -> None:
+    one, other = tmp_path / "1.sock", tmp_path / "2.sock"
+    with (
+        replica_process(one, delay=20) as first,
+        replica_process(other, delay=0) as second,
+        Door(f"unix:{one}", f"unix:{other}", replica.target) as door,
+    ):
+        thread, answers = in_background(door.ask, "POST", "/predict/ocr", {"image": IMAGE})
+        assert first.stdout is not None
+        assert first.stdout.readline() == "arrived\n"
+        second.kill()
+        second.wait()
+        first.kill()
+        thread.join(10)
+        assert answers[0].status == 200
+
+
+def test_silence_of_two_replicas_is_held_against_a_request_the_second_time_only(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{n}.sock" for n in range(4)]
+    with ExitStack() as stack:
+        children = [stack.enter_context(replica_process(path, delay=20)) for path in paths]
+        door = stack.enter_context(Door(*(f"unix:{path}" for path in paths)))
+        for endpoint in door.endpoints:
+            endpoint.excused = True
+        statuses = []
+        for one, other in (children[:2], children[2:]):
+            thread, answers = in_background(door.ask, "POST", "/predict/ocr", {"image": IMAGE})
+            for child in (one, other):
+                assert child.stdout is not None
+                assert child.stdout.readline() == "arrived\n"
+                child.kill()
+            thread.join(10)
+            statuses.append(answers[0].status)
+        assert statuses == [503, 500]
+        assert door.ask("POST", "/predict/ocr", {"image": IMAGE}).status == 500
 
 
 def test_a_request_without_a_replica_waits_for_one_to_come_back(replica: FakeReplica) -> None:

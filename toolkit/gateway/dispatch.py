@@ -10,7 +10,7 @@ from functools import partial
 from toolkit.gateway import access
 from toolkit.gateway.deadline import Deadline
 from toolkit.gateway.endpoint import Endpoint, Gone, Reply
-from toolkit.gateway.faults import DeadlineExceeded, Poison
+from toolkit.gateway.faults import DeadlineExceeded, NotReady, Poison
 from toolkit.gateway.metrics import Metrics
 from toolkit.gateway.poison import Poisons
 from toolkit.gateway.pool import Pool
@@ -23,7 +23,8 @@ class Dispatcher:
 
     A request whose replica dies or hangs is tried once more, also if it had begun: an inference has no side effects.
     It is alone on its second replica. So one that takes that down too did so by itself; it is poison, refused now
-    and when it comes again.
+    and when it comes again. A replica that was down already does not count, and one that was ended for its silence
+    counts when that happens to the same request again.
     """
 
     def __init__(self, pool: Pool, metrics: Metrics) -> None:
@@ -44,24 +45,39 @@ class Dispatcher:
         if known is not None:
             raise _poison(known)
         try:
-            return await self._attempt(path, request, deadline, alone=False)
+            return await self._answer(await self._take(deadline, alone=False), path, request, deadline)
         except Gone as first:
             logger.warning("a request is tried on another replica: %s", first)
             self._metrics.retried()
-        try:
-            return await self._attempt(path, request, deadline, alone=True)
-        except Gone:
-            digest = self._poisons.add(request)
-            self._metrics.poisoned()
-            logger.error("a request took two replicas down and is refused from now on, SHA-256 %s", digest)
-            raise _poison(digest) from None
+        while True:
+            endpoint = await self._take(deadline, alone=True)
+            try:
+                return await self._answer(endpoint, path, request, deadline)
+            except Gone as second:
+                # One that was down before it got the request is withdrawn, and the next one asked.
+                if second.reached:
+                    raise self._blame(request, endpoint) from None
 
-    async def _attempt(self, path: str, request: bytes, deadline: Deadline, alone: bool) -> Reply:
+    def _blame(self, request: bytes, endpoint: Endpoint) -> Exception:
+        """What a request is told that had a replica for itself, and lost it."""
+        if endpoint.excused and not self._poisons.suspected(request):
+            logger.error("a request lost two replicas; it is refused if that happens again")
+            return NotReady("two model servers gave no sign of life", "try again in a moment")
+        digest = self._poisons.add(request)
+        self._metrics.poisoned()
+        logger.error("a request took two replicas down and is refused from now on, SHA-256 %s", digest)
+        return _poison(digest)
+
+    async def _take(self, deadline: Deadline, alone: bool) -> Endpoint:
         record = access.current()
         came = time.monotonic()
         endpoint = await self._pool.take(deadline, alone)
+        record.queue_seconds += time.monotonic() - came
+        return endpoint
+
+    async def _answer(self, endpoint: Endpoint, path: str, request: bytes, deadline: Deadline) -> Reply:
+        record = access.current()
         began = time.monotonic()
-        record.queue_seconds += began - came
         record.replica = endpoint.index
         record.attempts += 1
         # The replica stays taken until it is done, whether or not anybody still waits: it cannot be interrupted.

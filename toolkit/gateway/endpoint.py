@@ -40,8 +40,20 @@ _FAULTS: Mapping[grpc.StatusCode, type[Fault]] = {
 }
 
 
+# gRPC's words for a replica that was not there to begin with.
+_NOT_REACHED = "failed to connect"
+
+
 class Gone(Exception):
-    """The replica went away, or is not there: nothing is known of the request."""
+    """The replica went away, or is not there: nothing is known of the request.
+
+    Attributes:
+        reached: whether it was there when it was given the request.
+    """
+
+    def __init__(self, message: str, reached: bool = True) -> None:
+        super().__init__(message)
+        self.reached = reached
 
 
 @dataclass(frozen=True)
@@ -62,12 +74,15 @@ class Endpoint:
         index: the place that the replica fills.
         in_flight: requests that it has and that clients may be waiting for.
         alone: whether the request that it has is to have no company.
+        excused: whether it is ended for what need not be a request's doing: silence, which load makes too, or a wrong
+            answer to a golden request.
     """
 
     def __init__(self, index: int, target: str, box: Mailbox | None = None) -> None:
         self.index = index
         self.in_flight = 0
         self.alone = False
+        self.excused = False
         self._closing = False
         self._box = box
         self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
@@ -128,7 +143,8 @@ def _timings(metadata: Any) -> Mapping[str, Any]:
 
 def _translate(error: grpc.aio.AioRpcError) -> Exception:
     if error.code() in _GONE:
-        return Gone(f"{error.code().name}: {error.details()}")
+        details = error.details() or ""
+        return Gone(f"{error.code().name}: {details}", reached=_NOT_REACHED not in details)
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         return TimeoutError("no answer in time")
     if error.code() in _FAULTS:

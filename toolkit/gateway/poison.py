@@ -15,6 +15,16 @@ class Poisons:
 
     def __init__(self) -> None:
         self._until: OrderedDict[str, float] = OrderedDict()
+        self._suspects: OrderedDict[str, float] = OrderedDict()
+
+    def suspected(self, request: bytes) -> bool:
+        """Whether `request` was suspected before, not long ago; from now on it is."""
+        digest, now = hashlib.sha256(request).hexdigest(), time.monotonic()
+        until = self._suspects.pop(digest, 0.0)
+        self._suspects[digest] = now + _SECONDS
+        while len(self._suspects) > _KEPT:
+            self._suspects.popitem(last=False)
+        return now < until
 
     def add(self, request: bytes) -> str:
         """Remember `request`; its digest, SHA-256 in hex."""

@@ -138,6 +138,7 @@ class Slot:
     async def _lose(self, replica: ReplicaProcess, reason: str) -> None:
         """Take it out at once and end it, so that its requests go elsewhere."""
         self._pool.withdraw(replica.endpoint)
+        replica.endpoint.excused = reason in (HANG, GOLDEN)
         self._current = None
         self._fail(reason, self._why(replica, reason), age=time.monotonic() - self._ready_at)
         self._say(status.STARTING)
