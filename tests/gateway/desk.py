@@ -123,11 +123,12 @@ class FakeDesk:
 
     async def _take(self, asked: Any, deadline: Deadline) -> None:
         self.seen.append(asked)
-        self.deadlines.append(deadline.remaining)
-        await asyncio.sleep(min(self.delay, max(deadline.remaining, 0)))
+        remaining = deadline.remaining
+        self.deadlines.append(remaining)
+        await asyncio.sleep(min(self.delay, max(remaining, 0)))
         if self.fault is not None:
             raise self.fault
-        if deadline.remaining <= 0:
+        if self.delay >= remaining:
             raise DeadlineExceeded("no answer before the deadline", "allow more time")
 
 
