@@ -215,7 +215,11 @@ def test_a_client_that_leaves_gives_its_place_back_but_its_replica_only_when_tha
             assert replica.plan.arrived.wait(5)
             replica.plan.delay = 0.0
         began = time.monotonic()
-        assert door.ask("POST", "/predict/ocr", {"image": IMAGE}).status == 200
+        answer = door.ask("POST", "/predict/ocr", {"image": IMAGE})
+        while answer.status == 429 and time.monotonic() < began + 0.5:
+            # It takes the front door a moment to notice.
+            answer = door.ask("POST", "/predict/ocr", {"image": IMAGE})
+        assert answer.status == 200
         assert time.monotonic() - began > 0.5
         assert not replica.plan.cancelled.is_set()
 
