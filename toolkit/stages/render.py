@@ -43,7 +43,9 @@ def run(context: Context, outcome: Outcome) -> Artifact:
         "render",
         context.spec.name,
         {
-            "spec": context.spec.model_dump(mode="json", exclude={"models", "data", "gate", "candidates"}),
+            "spec": context.spec.model_dump(
+                mode="json", exclude={"models", "data", "gate", "candidates", "targets"}
+            ),
             "steps": [_step(outcome, converted, name) for name in context.spec.steps],
             "models": {name: artifact.key for name, artifact in converted.items()},
             "evaluation": outcome.artifact.key,
