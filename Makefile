@@ -22,6 +22,7 @@ API_KEYS ?=#          file of API keys that clients must have one of
 TLS_CERT ?=#          certificate (PEM) that both ports speak TLS with
 TLS_KEY ?=#           its private key (PEM)
 TLS_CLIENT_CA ?=#     clients must have a certificate of this authority (PEM)
+VERSION ?=#           version of the release: the tag of images
 IMAGE ?=#             image for `make profile` and `make overhead`, instead of those of the release
 SECONDS ?= 120#       how long `make chaos`, and each target of `make fuzz`, run
 REQUESTS ?= 5000#     how many `make soak` sends
@@ -110,12 +111,24 @@ stop: venv ## Stop the service of MODEL and everything it started
 profile: venv ## Show where the time of a request goes, down to the engine's operators
 	@$(TOOLKIT) profile $(STAGE_OPTIONS) $(call option,--image,IMAGE) $(ARGS)
 
+## Elsewhere
+.PHONY: targets ci
+targets: venv ## Write what runs the service elsewhere: containers, Kubernetes, KServe, Argo, systemd, nginx, CI
+	@$(TOOLKIT) targets $(MODEL_OPTIONS) $(call option,--version,VERSION) $(ARGS)
+ci: venv ## Run here what the rendered CI workflows run, from export to the release
+	@$(TOOLKIT) ci $(STAGE_OPTIONS) $(ARGS)
+
 ## Development
-.PHONY: test test-e2e chaos soak overhead fuzz lint format lock schema clean
+.PHONY: test test-e2e test-schemas chaos soak overhead fuzz lint format lock schema clean
 test: venv ## Unit tests and one real deployment
 	@$(BIN)/python -m pytest -m "not long" $(ARGS)
 test-e2e: venv ## The tests that take many minutes
 	@$(BIN)/python -m pytest -m long $(ARGS)
+test-schemas: venv ## Fetch what `make test` checks objects of Argo Rollouts, KServe and Prometheus' operator by (needs npm)
+	@npm install --prefix .schemas --no-audit --no-fund --silent @kubernetes-models/argo-rollouts@2.0.0 \
+	    @kubernetes-models/prometheus-operator@6.0.0
+	@$(BIN)/pip install --quiet --upgrade --target .schemas/python --no-deps --only-binary :all: --python-version 3.12 \
+	    kserve==0.21.0
 chaos: venv ## Kill replicas of the release under load, and print what clients saw of it
 	@$(BIN)/python -m tests.chaos $(MODEL_OPTIONS) --seconds $(SECONDS) $(call option,--replicas,REPLICAS) $(ARGS)
 soak: venv ## Send REQUESTS images of mixed sizes to the running service, and watch the memory of its replicas

@@ -35,6 +35,7 @@ RANKS = {
     "gateway": 4,
     "serving": 4,
     "report": 5,
+    "targets": 4,
     "stages": 6,
     "supervisor": 5,
     "cli": 7,

@@ -18,13 +18,15 @@ STAGES = ("export", "optimize", "calibrate", "quantize", "evaluate", "report", "
 DEPLOYING = ("deploy", "launch", "serve")
 RUNNING = ("smoke", "status", "logs", "stop")
 MEASURING = ("profile", "chaos", "soak", "overhead", "fuzz")
-OTHERS = ("setup", "doctor", "test", "test-e2e", "lint", "format", "lock", "schema", "clean")
+ELSEWHERE = ("targets", "ci")
+OTHERS = ("setup", "doctor", "test", "test-e2e", "test-schemas", "lint", "format", "lock", "schema", "clean")
 
 MODEL = ["--model", "ocr"]
 BUILD = ["--build", "build"]
 DATA = ["--data", "images", "--precision", "int8", "--budget", "5m"]
 PORTS = ["--host", "0.0.0.0", "--http-port", "80", "--grpc-port", "81"]
 SERVICE = ["--replicas", "3", "--api-keys", "k", "--tls-cert", "c", "--tls-key", "d", "--tls-client-ca", "e"]
+VERSION = ["--version", "1.4.0"]
 EVERY_VARIABLE = {
     "DATA": "images",
     "PRECISION": "int8",
@@ -37,6 +39,7 @@ EVERY_VARIABLE = {
     "TLS_CERT": "c",
     "TLS_KEY": "d",
     "TLS_CLIENT_CA": "e",
+    "VERSION": "1.4.0",
     "IMAGE": "i.jpg",
     "SECONDS": "9",
     "REQUESTS": "8",
@@ -71,7 +74,7 @@ def test_make_alone_lists_every_target_with_a_line_about_it() -> None:
     result = make()
     assert (result.returncode, result.stderr) == (0, "")
     listed = re.findall(r"^  ([a-z][a-z0-9-]*) +\S+ \S+", result.stdout, flags=re.MULTILINE)
-    assert set(listed) == {*STAGES, *DEPLOYING, *RUNNING, *MEASURING, *OTHERS}
+    assert set(listed) == {*STAGES, *DEPLOYING, *RUNNING, *MEASURING, *ELSEWHERE, *OTHERS}
     assert len(listed) == len(set(listed))
 
 
@@ -91,6 +94,7 @@ def test_make_alone_lists_every_variable_with_its_default() -> None:
         "TLS_CERT": "",
         "TLS_KEY": "",
         "TLS_CLIENT_CA": "",
+        "VERSION": "",
         "IMAGE": "",
         "SECONDS": "120",
         "REQUESTS": "5000",
@@ -123,6 +127,8 @@ def test_a_target_is_the_command_of_its_name(target: str) -> None:
         (DEPLOYING, [*MODEL, *BUILD, "-v", *DATA, *PORTS, *SERVICE]),
         (("profile",), [*MODEL, *BUILD, "-v", *DATA, "--image", "i.jpg"]),
         (RUNNING, [*MODEL, *BUILD, "-v"]),
+        (("targets",), [*MODEL, *BUILD, "-v", *VERSION]),
+        (("ci",), [*MODEL, *BUILD, "-v", *DATA]),
         (("doctor",), [*PORTS, *BUILD, "-v"]),
         (("clean",), [*BUILD, "-v"]),
         (("schema",), []),

@@ -10,7 +10,7 @@ from typing import Optional
 import click
 
 from toolkit import __version__
-from toolkit.cli import project, service, show, stages
+from toolkit.cli import project, service, show, stages, targets
 from toolkit.cli import result as results
 from toolkit.cli.deploy import deploy
 from toolkit.cli.doctor import doctor
@@ -48,6 +48,8 @@ for _command in (
     service.logs,
     service.stop,
     profile_command,
+    targets.targets,
+    targets.ci_command,
     project.schema,
     project.clean,
 ):
