@@ -23,6 +23,8 @@ TLS_CERT ?=#          certificate (PEM) that both ports speak TLS with
 TLS_KEY ?=#           its private key (PEM)
 TLS_CLIENT_CA ?=#     clients must have a certificate of this authority (PEM)
 VERSION ?=#           version of the release: the tag of images
+RELEASE ?=#           directory of a release for `make image`, instead of the one that MODEL has
+BASE ?=#              image that `make image` and `make image-build` begin with, by its digest
 IMAGE ?=#             image for `make profile` and `make overhead`, instead of those of the release
 SECONDS ?= 120#       how long `make chaos`, and each target of `make fuzz`, run
 REQUESTS ?= 5000#     how many `make soak` sends
@@ -53,6 +55,7 @@ STAGE_OPTIONS = $(MODEL_OPTIONS) $(call option,--data,DATA) $(call option,--prec
 DEPLOY_OPTIONS = $(STAGE_OPTIONS) $(PORT_OPTIONS) $(call option,--replicas,REPLICAS) \
     $(call option,--api-keys,API_KEYS) $(call option,--tls-cert,TLS_CERT) $(call option,--tls-key,TLS_KEY) \
     $(call option,--tls-client-ca,TLS_CLIENT_CA)
+IMAGE_OPTIONS = $(call option,--version,VERSION) $(call option,--base,BASE)
 
 .PHONY: help venv
 help:
@@ -112,9 +115,13 @@ profile: venv ## Show where the time of a request goes, down to the engine's ope
 	@$(TOOLKIT) profile $(STAGE_OPTIONS) $(call option,--image,IMAGE) $(ARGS)
 
 ## Elsewhere
-.PHONY: targets ci
+.PHONY: targets image image-build ci
 targets: venv ## Write what runs the service elsewhere: containers, Kubernetes, KServe, Argo, systemd, nginx, CI
 	@$(TOOLKIT) targets $(MODEL_OPTIONS) $(call option,--version,VERSION) $(ARGS)
+image: venv ## Build the container image of the service, with its release
+	@$(TOOLKIT) image $(STAGE_OPTIONS) $(IMAGE_OPTIONS) $(call option,--release,RELEASE) $(ARGS)
+image-build: venv ## Build the container image of the build side: data in, a judged release out
+	@$(TOOLKIT) image-build $(MODEL_OPTIONS) $(IMAGE_OPTIONS) $(ARGS)
 ci: venv ## Run here what the rendered CI workflows run, from export to the release
 	@$(TOOLKIT) ci $(STAGE_OPTIONS) $(ARGS)
 

@@ -18,7 +18,7 @@ STAGES = ("export", "optimize", "calibrate", "quantize", "evaluate", "report", "
 DEPLOYING = ("deploy", "launch", "serve")
 RUNNING = ("smoke", "status", "logs", "stop")
 MEASURING = ("profile", "chaos", "soak", "overhead", "fuzz")
-ELSEWHERE = ("targets", "ci")
+ELSEWHERE = ("targets", "image", "image-build", "ci")
 OTHERS = ("setup", "doctor", "test", "test-e2e", "test-schemas", "lint", "format", "lock", "schema", "clean")
 
 MODEL = ["--model", "ocr"]
@@ -40,6 +40,8 @@ EVERY_VARIABLE = {
     "TLS_KEY": "d",
     "TLS_CLIENT_CA": "e",
     "VERSION": "1.4.0",
+    "RELEASE": "dist/r",
+    "BASE": "b",
     "IMAGE": "i.jpg",
     "SECONDS": "9",
     "REQUESTS": "8",
@@ -95,6 +97,8 @@ def test_make_alone_lists_every_variable_with_its_default() -> None:
         "TLS_KEY": "",
         "TLS_CLIENT_CA": "",
         "VERSION": "",
+        "RELEASE": "",
+        "BASE": "",
         "IMAGE": "",
         "SECONDS": "120",
         "REQUESTS": "5000",
@@ -128,6 +132,8 @@ def test_a_target_is_the_command_of_its_name(target: str) -> None:
         (("profile",), [*MODEL, *BUILD, "-v", *DATA, "--image", "i.jpg"]),
         (RUNNING, [*MODEL, *BUILD, "-v"]),
         (("targets",), [*MODEL, *BUILD, "-v", *VERSION]),
+        (("image",), [*MODEL, *BUILD, "-v", *DATA, *VERSION, "--base", "b", "--release", "dist/r"]),
+        (("image-build",), [*MODEL, *BUILD, "-v", *VERSION, "--base", "b"]),
         (("ci",), [*MODEL, *BUILD, "-v", *DATA]),
         (("doctor",), [*PORTS, *BUILD, "-v"]),
         (("clean",), [*BUILD, "-v"]),
