@@ -13,6 +13,8 @@ from toolkit.targets import files
 from toolkit.targets.files import TARGETS
 from toolkit.targets.plan import plan
 
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "targets.md"
+
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_all_files_are_those_of_the_golden_render(name: str) -> None:
@@ -43,6 +45,10 @@ def test_nothing_is_left_to_chance_by_an_image_called_latest(name: str) -> None:
 def test_a_part_of_the_targets_is_rendered_alone() -> None:
     assert {path.parts[0] for path in files.render(ocr(), ["proxy", "systemd"])} == {"proxy", "systemd"}
     assert {path.parts[0] for path in files.render(ocr())} == set(TARGETS)
+
+
+def test_the_docs_say_what_each_folder_is_for() -> None:
+    assert [f"| `{target}/` |" for target in TARGETS if f"| `{target}/` |" not in DOCS.read_text()] == []
 
 
 def test_writing_replaces_the_folders_of_its_targets_and_no_others(tmp_path: Path) -> None:
