@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_templates import variables
+from toolkit import templates
 from toolkit.cli import main as program
+from toolkit.serving.release import RELEASE_FILE
 from toolkit.targets import image
 
 
@@ -50,9 +53,18 @@ def test_the_image_of_the_build_side_is_built_from_the_pipelines_folder(
             spec=(folder / "pipelines/ocr/pipeline.yml").read_text(),
         )
 
-    monkeypatch.setattr(image, "find", lambda: image.BUILDERS[1])
+    monkeypatch.setattr(image, "find", lambda builders: builders[-1])
     monkeypatch.setattr(image, "build", build)
-    arguments = ["--base", "localhost/python:3.9", "--version", "1.4.0", "--", "--network=host"]
+    arguments = [
+        "--base",
+        "localhost/python:3.9",
+        "--version",
+        "1.4.0",
+        "--builder",
+        "podman",
+        "--",
+        "--network=host",
+    ]
     assert run(tmp_path, "image-build", *arguments) == 0
     assert json.loads(capsys.readouterr().out) == {"image": "localhost/ocr-build:1.4.0", "builder": "podman"}
     assert seen.pop("spec").startswith("# yaml-language-server")
@@ -61,3 +73,13 @@ def test_the_image_of_the_build_side_is_built_from_the_pipelines_folder(
         "base": "localhost/python:3.9",
         "further": ["--network=host"],
     }
+
+
+def test_the_release_of_another_pipeline_is_not_put_into_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(image, "find", lambda builders: builders[0])
+    text, _ = templates.render_yaml("serving/release.yml.j2", **variables())
+    (tmp_path / RELEASE_FILE).write_text(text, encoding="utf-8")
+    assert run(tmp_path, "image", "--base", "localhost/python:3.9", "--release", str(tmp_path)) == 3
+    assert "one of tiny, not of ocr" in json.loads(capsys.readouterr().out)["message"]

@@ -10,6 +10,7 @@ import click
 from toolkit.cli import show
 from toolkit.cli.options import context_of, model_options, stage_options
 from toolkit.cli.targets import version_option
+from toolkit.errors import SpecError
 from toolkit.serving import release
 from toolkit.stages import evaluate, render
 from toolkit.stages.context import Context
@@ -19,6 +20,11 @@ from toolkit.targets.plan import plan
 _BASE = click.option(
     "--base", required=True, help="Image to begin with, by its digest: python:3.9-slim-bookworm@sha256:..."
 )
+_BUILDER = click.option(
+    "--builder",
+    type=click.Choice([item.program for item in image.BUILDERS]),
+    help="Build with this; default: the first that works.",
+)
 # After `--`: what only one builder has, such as proxies, mounts or caches.
 _FURTHER = click.argument("further", nargs=-1, type=click.UNPROCESSED)
 
@@ -27,6 +33,7 @@ _FURTHER = click.argument("further", nargs=-1, type=click.UNPROCESSED)
 @stage_options
 @version_option
 @_BASE
+@_BUILDER
 @click.option(
     "--release",
     "directory",
@@ -39,6 +46,7 @@ def image_command(
     as_json: bool,
     version: str,
     base: str,
+    builder: Optional[str],
     directory: Optional[Path],
     paddle: bool,
     further: tuple[str, ...],
@@ -46,36 +54,47 @@ def image_command(
 ) -> None:
     """Build the image of the service with docker, podman or buildah; OPTIONS after `--` go to the builder."""
     image.check_base(base)
-    builder = image.find()
+    found = _find(builder)
     run = context_of(as_json=as_json, **options)
     if directory is None:
         directory = render.run(run, evaluate.run(run)).path
-    else:
-        release.read(directory)
+    elif (name := release.read(directory).name) != run.spec.name:
+        raise SpecError(
+            f"the release is one of {name}, not of {run.spec.name}",
+            where=str(directory),
+            remedy=f"give MODEL={name}, or another release",
+        )
     tag = f"{plan(run.spec).image}:{version}"
     dockerfile = _dockerfile(run, "Dockerfile.paddle" if paddle else "Dockerfile", version)
     run.home.mkdir(parents=True, exist_ok=True)
     with context.assembled(run.spec.name, dockerfile, run.home, release=directory) as folder:
-        _build(run, builder, folder, tag, base, further)
-    _tell(as_json, builder, tag)
+        _build(run, found, folder, tag, base, further)
+    _tell(as_json, found, tag)
 
 
 @click.command("image-build")
 @model_options
 @version_option
 @_BASE
+@_BUILDER
 @_FURTHER
-def image_build(as_json: bool, version: str, base: str, further: tuple[str, ...], **options: Any) -> None:
+def image_build(
+    as_json: bool, version: str, base: str, builder: Optional[str], further: tuple[str, ...], **options: Any
+) -> None:
     """Build the image of the build side: data in, a quantized and judged release out."""
     image.check_base(base)
-    builder = image.find()
+    found = _find(builder)
     run = context_of(as_json=as_json, **options)
     tag = f"{plan(run.spec).image}-build:{version}"
     dockerfile = _dockerfile(run, "Dockerfile.build", version)
     run.home.mkdir(parents=True, exist_ok=True)
     with context.assembled(run.spec.name, dockerfile, run.home, spec=run.spec.directory) as folder:
-        _build(run, builder, folder, tag, base, further)
-    _tell(as_json, builder, tag)
+        _build(run, found, folder, tag, base, further)
+    _tell(as_json, found, tag)
+
+
+def _find(program: Optional[str]) -> image.Builder:
+    return image.find([item for item in image.BUILDERS if program in (None, item.program)])
 
 
 def _dockerfile(run: Context, name: str, version: str) -> str:
