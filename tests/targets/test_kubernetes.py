@@ -53,7 +53,7 @@ def built(name: str, folder: str, tmp_path: Path) -> list[dict[str, Any]]:
         [KUBECTL, "kustomize", str(tmp_path / folder)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
