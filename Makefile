@@ -126,11 +126,13 @@ ci: venv ## Run here what the rendered CI workflows run, from export to the rele
 	@$(TOOLKIT) ci $(STAGE_OPTIONS) $(ARGS)
 
 ## Development
-.PHONY: test test-e2e test-schemas chaos soak overhead fuzz lint format lock schema clean
+.PHONY: test test-e2e test-container test-schemas chaos soak overhead fuzz lint format lock schema clean
 test: venv ## Unit tests and one real deployment
 	@$(BIN)/python -m pytest -m "not long" $(ARGS)
 test-e2e: venv ## The tests that take many minutes
 	@$(BIN)/python -m pytest -m long $(ARGS)
+test-container: venv ## Build images, run the rendered Deployment of them with podman, ask it, upgrade and stop it (needs BASE)
+	@$(BIN)/python -m tests.containers $(MODEL_OPTIONS) $(call option,--base,BASE) $(call option,--release,RELEASE) $(ARGS)
 test-schemas: venv ## Fetch what `make test` checks objects of Argo Rollouts, KServe and Prometheus' operator by (needs npm)
 	@npm install --prefix .schemas --no-audit --no-fund --silent @kubernetes-models/argo-rollouts@2.0.0 \
 	    @kubernetes-models/prometheus-operator@6.0.0

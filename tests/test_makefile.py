@@ -19,7 +19,19 @@ DEPLOYING = ("deploy", "launch", "serve")
 RUNNING = ("smoke", "status", "logs", "stop")
 MEASURING = ("profile", "chaos", "soak", "overhead", "fuzz")
 ELSEWHERE = ("targets", "image", "image-build", "ci")
-OTHERS = ("setup", "doctor", "test", "test-e2e", "test-schemas", "lint", "format", "lock", "schema", "clean")
+OTHERS = (
+    "setup",
+    "doctor",
+    "test",
+    "test-e2e",
+    "test-container",
+    "test-schemas",
+    "lint",
+    "format",
+    "lock",
+    "schema",
+    "clean",
+)
 
 MODEL = ["--model", "ocr"]
 BUILD = ["--build", "build"]
