@@ -22,12 +22,13 @@ API_KEYS ?=#          file of API keys that clients must have one of
 TLS_CERT ?=#          certificate (PEM) that both ports speak TLS with
 TLS_KEY ?=#           its private key (PEM)
 TLS_CLIENT_CA ?=#     clients must have a certificate of this authority (PEM)
-VERSION ?=#           semantic version of `make release`: 1.4.0
-RELEASE ?=#           release for `make verify` and `make deploy`: its directory, archive, or name in DIST
+VERSION ?=#           semantic version of `make release`, and the tag of images: 1.4.0
+RELEASE ?=#           release for `make verify`, `deploy` and `image`: its directory, archive, or name in DIST
 KEY ?=#               key file to sign releases with, or to verify with (`make keygen` makes one)
 A ?=#                 release that `make diff` compares with
 B ?=#                 the release to compare
 DIST ?= dist#         directory of releases
+BASE ?=#              image that `make image` and `make image-build` begin with, by its digest
 IMAGE ?=#             image for `make profile` and `make overhead`, instead of those of the release
 SECONDS ?= 120#       how long `make chaos`, and each target of `make fuzz`, run
 REQUESTS ?= 5000#     how many `make soak` sends
@@ -63,6 +64,7 @@ BUNDLE_OPTIONS = $(if $(value RELEASE),$(call option,--release,RELEASE) $(DIST_O
 DEPLOY_OPTIONS = $(STAGE_OPTIONS) $(PORT_OPTIONS) $(call option,--replicas,REPLICAS) \
     $(call option,--api-keys,API_KEYS) $(call option,--tls-cert,TLS_CERT) $(call option,--tls-key,TLS_KEY) \
     $(call option,--tls-client-ca,TLS_CLIENT_CA)
+IMAGE_OPTIONS = $(call option,--version,VERSION) $(call option,--base,BASE)
 
 .PHONY: help venv
 help:
@@ -134,12 +136,30 @@ diff: venv ## Say what changed from release A to release B
 keygen: venv ## Make a key to sign releases with, KEY and KEY.pub
 	@$(TOOLKIT) keygen $(KEY_OPTIONS) $(ARGS)
 
+## Elsewhere
+.PHONY: targets image image-build ci
+targets: venv ## Write what runs the service elsewhere: containers, Kubernetes, KServe, Argo, systemd, nginx, CI
+	@$(TOOLKIT) targets $(MODEL_OPTIONS) $(call option,--version,VERSION) $(ARGS)
+image: venv ## Build the container image of the service, with its release
+	@$(TOOLKIT) image $(STAGE_OPTIONS) $(IMAGE_OPTIONS) $(call option,--release,RELEASE) $(ARGS)
+image-build: venv ## Build the container image of the build side: data in, a judged release out
+	@$(TOOLKIT) image-build $(MODEL_OPTIONS) $(IMAGE_OPTIONS) $(ARGS)
+ci: venv ## Run here what the rendered CI workflows run, from export to the release
+	@$(TOOLKIT) ci $(STAGE_OPTIONS) $(ARGS)
+
 ## Development
-.PHONY: test test-e2e chaos soak overhead fuzz lint format lock schema clean
+.PHONY: test test-e2e test-container test-schemas chaos soak overhead fuzz lint format lock schema clean
 test: venv ## Unit tests and one real deployment
 	@$(BIN)/python -m pytest -m "not long" $(ARGS)
 test-e2e: venv ## The tests that take many minutes
 	@$(BIN)/python -m pytest -m long $(ARGS)
+test-container: venv ## Build images, run the rendered Deployment of them with podman, ask it, upgrade and stop it (needs BASE)
+	@$(BIN)/python -m tests.containers $(MODEL_OPTIONS) $(call option,--base,BASE) $(call option,--release,RELEASE) $(ARGS)
+test-schemas: venv ## Fetch what `make test` checks objects of Argo Rollouts, KServe and Prometheus' operator by (needs npm)
+	@npm install --prefix .schemas --no-audit --no-fund --silent @kubernetes-models/argo-rollouts@2.0.0 \
+	    @kubernetes-models/prometheus-operator@6.0.0
+	@$(BIN)/pip install --quiet --upgrade --target .schemas/python --no-deps --only-binary :all: --python-version 3.12 \
+	    kserve==0.21.0
 chaos: venv ## Kill replicas of the release under load, and print what clients saw of it
 	@$(BIN)/python -m tests.chaos $(MODEL_OPTIONS) --seconds $(SECONDS) $(call option,--replicas,REPLICAS) $(ARGS)
 soak: venv ## Send REQUESTS images of mixed sizes to the running service, and watch the memory of its replicas

@@ -37,6 +37,7 @@ RANKS = {
     "gateway": 4,
     "serving": 4,
     "report": 5,
+    "targets": 4,
     "stages": 6,
     "supervisor": 5,
     "cli": 7,

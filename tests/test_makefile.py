@@ -19,7 +19,20 @@ DEPLOYING = ("deploy", "launch", "serve")
 RUNNING = ("smoke", "status", "logs", "stop")
 RELEASING = ("release", "releases", "verify", "diff", "keygen")
 MEASURING = ("profile", "chaos", "soak", "overhead", "fuzz")
-OTHERS = ("setup", "doctor", "test", "test-e2e", "lint", "format", "lock", "schema", "clean")
+ELSEWHERE = ("targets", "image", "image-build", "ci")
+OTHERS = (
+    "setup",
+    "doctor",
+    "test",
+    "test-e2e",
+    "test-container",
+    "test-schemas",
+    "lint",
+    "format",
+    "lock",
+    "schema",
+    "clean",
+)
 
 MODEL = ["--model", "ocr"]
 BUILD = ["--build", "build"]
@@ -28,6 +41,7 @@ DIST = ["--dist", "dist"]
 KEY = ["--key", "r"]
 PORTS = ["--host", "0.0.0.0", "--http-port", "80", "--grpc-port", "81"]
 SERVICE = ["--replicas", "3", "--api-keys", "k", "--tls-cert", "c", "--tls-key", "d", "--tls-client-ca", "e"]
+VERSION = ["--version", "1.4.0"]
 EVERY_VARIABLE = {
     "DATA": "images",
     "PRECISION": "int8",
@@ -45,6 +59,7 @@ EVERY_VARIABLE = {
     "KEY": "r",
     "A": "ocr-1.3.0",
     "B": "ocr-1.4.0",
+    "BASE": "b",
     "IMAGE": "i.jpg",
     "SECONDS": "9",
     "REQUESTS": "8",
@@ -79,7 +94,7 @@ def test_make_alone_lists_every_target_with_a_line_about_it() -> None:
     result = make()
     assert (result.returncode, result.stderr) == (0, "")
     listed = re.findall(r"^  ([a-z][a-z0-9-]*) +\S+ \S+", result.stdout, flags=re.MULTILINE)
-    assert set(listed) == {*STAGES, *DEPLOYING, *RUNNING, *RELEASING, *MEASURING, *OTHERS}
+    assert set(listed) == {*STAGES, *DEPLOYING, *RUNNING, *RELEASING, *MEASURING, *ELSEWHERE, *OTHERS}
     assert len(listed) == len(set(listed))
 
 
@@ -105,6 +120,7 @@ def test_make_alone_lists_every_variable_with_its_default() -> None:
         "A": "",
         "B": "",
         "DIST": "dist",
+        "BASE": "",
         "IMAGE": "",
         "SECONDS": "120",
         "REQUESTS": "5000",
@@ -141,6 +157,10 @@ def test_a_target_is_the_command_of_its_name(target: str) -> None:
         ),
         (("profile",), [*MODEL, *BUILD, "-v", *DATA, "--image", "i.jpg"]),
         (RUNNING, [*MODEL, *BUILD, "-v"]),
+        (("targets",), [*MODEL, *BUILD, "-v", *VERSION]),
+        (("image",), [*MODEL, *BUILD, "-v", *DATA, *VERSION, "--base", "b", "--release", "ocr-1.4.0"]),
+        (("image-build",), [*MODEL, *BUILD, "-v", *VERSION, "--base", "b"]),
+        (("ci",), [*MODEL, *BUILD, "-v", *DATA]),
         (("doctor",), [*PORTS, *BUILD, "-v"]),
         (("clean",), [*BUILD, "-v"]),
         (("release",), [*MODEL, *BUILD, "-v", *DATA, "--version", "1.4.0", *DIST, *KEY]),

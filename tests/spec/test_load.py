@@ -201,6 +201,10 @@ def test_an_unknown_key_that_resembles_none_is_not_corrected(pipelines: Path) ->
             "either a `layer` or a `directory`, not both",
         ),
         (lambda data: net(data).update(source={"layer": "ops:Step"}), "a `layer` needs `inputs`"),
+        (lambda data: data.update(targets={"min_pods": 7}), "`min_pods` is more than `max_pods`"),
+        (lambda data: data.update(targets={"canary": [50, 10]}), "the steps of `canary` must rise"),
+        (lambda data: data.update(targets={"image": "OCR:"}), "`targets.image` is 'OCR:'"),
+        (lambda data: data.update(targets={"hosts": ["a b;"]}), "`targets.hosts.0` is 'a b;'"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_path(pipelines: Path, change: Change, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from toolkit.cli import result as results
 from toolkit.cli import show
 from toolkit.errors import GateError, InconclusiveError
 from toolkit.report import write
+from toolkit.spec.model import TargetsSpec
+from toolkit.stages import evaluate
 
 INT8 = {(name, A): Plant(BETWEEN, 3.0) for name in ("det", "rec")}
 BOTH = {"det": [A], "rec": [A]}
@@ -166,3 +169,12 @@ def test_what_stepped_back_is_not_kept_for_lesser_cpus(
     outcome = planted.evaluated(world, monkeypatch, tmp_path, levels=("AVX2",))
     assert chosen(outcome) == {"det": "fp32"}
     assert outcome.result["models"]["det"]["levels"]["AVX2"]["label"] == "fp32"
+
+
+def test_where_the_service_runs_changes_nothing_of_what_is_judged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    here = planted.evaluated(World(), monkeypatch, tmp_path)
+    elsewhere = here.context.spec.model_copy(update={"targets": TargetsSpec(cpus=8)})
+    again = evaluate.run(replace(here.context, spec=elsewhere, known={}))
+    assert again.artifact.key == here.artifact.key

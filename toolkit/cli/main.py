@@ -10,7 +10,7 @@ from typing import Optional
 import click
 
 from toolkit import __version__
-from toolkit.cli import project, release, service, show, stages
+from toolkit.cli import image, project, release, service, show, stages, targets
 from toolkit.cli import result as results
 from toolkit.cli.deploy import deploy
 from toolkit.cli.doctor import doctor
@@ -53,6 +53,10 @@ for _command in (
     release.diff,
     release.keygen,
     profile_command,
+    targets.targets,
+    image.image_command,
+    image.image_build,
+    targets.ci_command,
     project.schema,
     project.clean,
 ):

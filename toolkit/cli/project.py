@@ -14,7 +14,7 @@ from toolkit.supervisor import control
 from toolkit.supervisor import state as states
 
 # What tells a pipeline's folder in the build directory.
-_MARKS = ("logs", "run", RESULT_FILE, control.LOCK_FILE)
+_MARKS = ("logs", "run", "targets", RESULT_FILE, control.LOCK_FILE)
 
 
 @click.command("schema")

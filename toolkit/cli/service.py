@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import click
 import psutil
@@ -47,12 +47,21 @@ def launch(as_json: bool, **options: Any) -> None:
 @click.command("serve")
 @stage_options
 @service_options
-def serve(as_json: bool, **options: Any) -> None:
+@click.option(
+    "--release",
+    "directory",
+    type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
+    help="Serve the release in this directory, whatever --model says, and build nothing.",
+)
+def serve(as_json: bool, directory: Optional[Path], **options: Any) -> None:
     """Run the service in the foreground until SIGTERM or Ctrl-C: for systemd and containers.
 
     Its log goes to standard error; those of the replicas, and that of the requests, to the run directory.
     """
     settings = take_settings(options)
+    if directory is not None:
+        home = options["build"].resolve() / release.read(directory).name
+        control.serve(home, directory, settings)
     context = context_of(as_json=as_json, **options)
     rendered = render.run(context, evaluate.run(context))
     control.serve(context.home, rendered.path, settings)

@@ -212,6 +212,57 @@ class ServingSpec(Section):
     )
 
 
+class TargetsSpec(Section):
+    """Where the service runs beside this machine: what only its user knows; the rest is derived from `serving`."""
+
+    image: Optional[str] = Field(
+        default=None,
+        pattern=r"^[a-z0-9][a-z0-9._:/-]*[a-z0-9]$",
+        description="repository of the container image, without a tag; default: `localhost/<name>`",
+    )
+    namespace: str = Field(
+        default="serving", pattern=r"^[a-z0-9][a-z0-9-]{0,52}[a-z0-9]$", description="in Kubernetes"
+    )
+    cpus: int = Field(default=2, ge=1, description="processors of a container")
+    memory_megabytes: Optional[int] = Field(
+        default=None,
+        ge=512,
+        description="memory of a container; default: the limits of its replicas, and room to replace one",
+    )
+    min_pods: int = Field(default=2, ge=1, description="in Kubernetes, in production")
+    max_pods: int = Field(default=6, ge=1, description="in Kubernetes, in production")
+    cpu_percent: int = Field(
+        default=70, ge=1, le=100, description="use of the processors that the number of pods is kept at"
+    )
+    canary: tuple[Annotated[int, Field(ge=1, le=99)], ...] = Field(
+        default=(10, 50), min_length=1, description="percent of the traffic that a new release gets, in steps"
+    )
+    canary_seconds: int = Field(default=300, ge=1, description="how long each step is watched")
+    storage: str = Field(
+        default="pvc://releases",
+        pattern=r"^[a-z0-9]+://\S*[^/\s]$",
+        description="where KServe finds releases: the folder `<name>-<version>` below it",
+    )
+    hosts: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")], ...] = Field(
+        default=("192.0.2.11", "192.0.2.12"),
+        min_length=1,
+        description="machines without Kubernetes that the proxy balances over",
+    )
+    directory: str = Field(
+        default="/srv/serving",
+        pattern=r"^/[\w./-]*\w$",
+        description="checkout of the toolkit on such a machine; releases are in `dist` below it",
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> TargetsSpec:
+        if self.min_pods > self.max_pods:
+            raise ValueError("`min_pods` is more than `max_pods`")
+        if list(self.canary) != sorted(set(self.canary)):
+            raise ValueError("the steps of `canary` must rise")
+        return self
+
+
 class OutputSpec(Section):
     """A part of the answer as a tensor of the Open Inference Protocol."""
 
@@ -251,6 +302,7 @@ class PipelineSpec(Section):
     gate: GateSpec = Field(default_factory=GateSpec)
     search: SearchSpec = Field(default_factory=SearchSpec)
     serving: ServingSpec = Field(default_factory=ServingSpec)
+    targets: TargetsSpec = Field(default_factory=TargetsSpec)
 
     _directory: Path = PrivateAttr(default=Path())
 

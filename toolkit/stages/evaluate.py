@@ -119,6 +119,7 @@ def run(context: Context) -> Outcome:
                 exclude={
                     "models": {"__all__": {"source"}},
                     "serving": True,
+                    "targets": True,
                     "data": True,
                     "description": True,
                 },

@@ -84,7 +84,9 @@ def run(context: Context, outcome: Outcome) -> Artifact:
         "render",
         context.spec.name,
         {
-            "spec": context.spec.model_dump(mode="json", exclude={"models", "data", "gate", "candidates"}),
+            "spec": context.spec.model_dump(
+                mode="json", exclude={"models", "data", "gate", "candidates", "targets"}
+            ),
             "steps": {item.place: item.steps(context) for item in parts},
             "evaluation": outcome.artifact.key,
             "pipeline": context.pipeline_code(),
