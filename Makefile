@@ -141,7 +141,7 @@ keygen: venv ## Make a key to sign releases with, KEY and KEY.pub
 targets: venv ## Write what runs the service elsewhere: containers, Kubernetes, KServe, Argo, systemd, nginx, CI
 	@$(TOOLKIT) targets $(MODEL_OPTIONS) $(call option,--version,VERSION) $(ARGS)
 image: venv ## Build the container image of the service, with its release
-	@$(TOOLKIT) image $(STAGE_OPTIONS) $(IMAGE_OPTIONS) $(call option,--release,RELEASE) $(ARGS)
+	@$(TOOLKIT) image $(STAGE_OPTIONS) $(IMAGE_OPTIONS) $(call option,--release,RELEASE) $(DIST_OPTIONS) $(ARGS)
 image-build: venv ## Build the container image of the build side: data in, a judged release out
 	@$(TOOLKIT) image-build $(MODEL_OPTIONS) $(IMAGE_OPTIONS) $(ARGS)
 ci: venv ## Run here what the rendered CI workflows run, from export to the release

@@ -158,7 +158,7 @@ def test_a_target_is_the_command_of_its_name(target: str) -> None:
         (("profile",), [*MODEL, *BUILD, "-v", *DATA, "--image", "i.jpg"]),
         (RUNNING, [*MODEL, *BUILD, "-v"]),
         (("targets",), [*MODEL, *BUILD, "-v", *VERSION]),
-        (("image",), [*MODEL, *BUILD, "-v", *DATA, *VERSION, "--base", "b", "--release", "ocr-1.4.0"]),
+        (("image",), [*MODEL, *BUILD, "-v", *DATA, *VERSION, "--base", "b", "--release", "ocr-1.4.0", *DIST]),
         (("image-build",), [*MODEL, *BUILD, "-v", *VERSION, "--base", "b"]),
         (("ci",), [*MODEL, *BUILD, "-v", *DATA]),
         (("doctor",), [*PORTS, *BUILD, "-v"]),

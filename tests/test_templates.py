@@ -65,7 +65,7 @@ def variables() -> dict[str, Any]:
         outputs=(),
         serving=ServingSpec(workers=3),
     )
-    return {"spec": spec, "steps": [STEP, {**STEP, "name": "rec"}]}
+    return {"spec": spec, "level": None, "levels": ["AVX2"], "steps": [STEP, {**STEP, "name": "rec"}]}
 
 
 def refusal(folder: Path, text: str, **values: Any) -> TemplateError:
@@ -89,6 +89,7 @@ def test_a_rendered_release_reads_back_what_went_in(tmp_path: Path) -> None:
     assert found.steps[0].options == STEP["options"]
     assert found.steps[1].predictor == STEP["predictor"]
     assert found.request_options == {"side": 960}
+    assert (found.level, found.levels) == (None, ("AVX2",))
     assert found.limits.max_body_bytes == 16 * 1024 * 1024
 
 

@@ -7,8 +7,8 @@ from typing import Any, Optional
 
 import click
 
-from toolkit.cli import show
-from toolkit.cli.options import context_of, model_options, stage_options
+from toolkit.cli import bundled, show
+from toolkit.cli.options import context_of, dist_option, model_options, stage_options
 from toolkit.cli.targets import version_option
 from toolkit.errors import SpecError
 from toolkit.serving import release
@@ -36,10 +36,12 @@ _FURTHER = click.argument("further", nargs=-1, type=click.UNPROCESSED)
 @_BUILDER
 @click.option(
     "--release",
-    "directory",
-    type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
-    help="The release to put into it; default: that of --model, built where it has to be.",
+    "named",
+    metavar="RELEASE",
+    help="Put this release into it: a rendered one's directory, or what `toolkit release` made, as `deploy` takes it; "
+    "default: that of --model, built where it has to be.",
 )
+@dist_option
 @click.option("--paddle", is_flag=True, help="The base is Paddle's official image: Python 3.9 is added.")
 @_FURTHER
 def image_command(
@@ -47,7 +49,8 @@ def image_command(
     version: str,
     base: str,
     builder: Optional[str],
-    directory: Optional[Path],
+    named: Optional[str],
+    dist: Path,
     paddle: bool,
     further: tuple[str, ...],
     **options: Any,
@@ -56,20 +59,27 @@ def image_command(
     image.check_base(base)
     found = _find(builder)
     run = context_of(as_json=as_json, **options)
-    if directory is None:
-        directory = render.run(run, evaluate.run(run)).path
-    elif (name := release.read(directory).name) != run.spec.name:
-        raise SpecError(
-            f"the release is one of {name}, not of {run.spec.name}",
-            where=str(directory),
-            remedy=f"give MODEL={name}, or another release",
-        )
+    directory = render.run(run, evaluate.run(run)).path if named is None else _release(named, dist, run)
     tag = f"{plan(run.spec).image}:{version}"
     dockerfile = _dockerfile(run, "Dockerfile.paddle" if paddle else "Dockerfile", version)
     run.home.mkdir(parents=True, exist_ok=True)
     with context.assembled(run.spec.name, dockerfile, run.home, release=directory) as folder:
         _build(run, found, folder, tag, base, further)
     _tell(as_json, found, tag)
+
+
+def _release(named: str, dist: Path, run: Context) -> Path:
+    """The release that a user names: one that was rendered, or one of a version, verified."""
+    directory = Path(named).resolve()
+    if not (directory / release.RELEASE_FILE).is_file():
+        return bundled.take(named, dist, None, run.spec.name).verified.place.release
+    if (name := release.read(directory).name) != run.spec.name:
+        raise SpecError(
+            f"the release is one of {name}, not of {run.spec.name}",
+            where=str(directory),
+            remedy=f"give MODEL={name}, or another release",
+        )
+    return directory
 
 
 @click.command("image-build")
