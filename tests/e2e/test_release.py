@@ -12,7 +12,7 @@ from tests.bundle import examples
 from tests.e2e.harness import BUDGET, Place, place
 from toolkit.client import HttpClient
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
