@@ -20,7 +20,7 @@ from toolkit import pipeline
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {"seed": 3, "pages": {"calibration": 4, "search": 3, "validation": 5}}
 
-BUDGET = 180  # seconds
+BUDGET = 100  # seconds
 
 
 @dataclass(frozen=True)
