@@ -18,6 +18,7 @@ RANKS = {
     "oip": 2,
     "ports": 1,
     "cgroup": 1,
+    "lockfile": 1,
     "mailbox": 1,
     "templates": 1,
     "cpu": 2,

@@ -18,7 +18,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from toolkit import cgroup, cpu, ports, process
+from packaging.utils import canonicalize_name
+
+from toolkit import cgroup, cpu, lockfile, ports, process
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -101,7 +103,7 @@ def check_lock(lock: Path, versions: Mapping[str, str]) -> Check:
     """Whether every package of `lock` is installed in the locked version.
 
     Args:
-        versions: installed version by normalized name.
+        versions: installed version by canonical name.
     """
     if not lock.exists():
         return Check(
@@ -111,11 +113,11 @@ def check_lock(lock: Path, versions: Mapping[str, str]) -> Check:
             "This is not a checkout, so nothing says whether the installed versions are the tested ones.",
             "Work in a checkout, where `make setup` installs the tested versions.",
         )
-    locked = read_lock(lock.read_text())
+    locked = lockfile.read(lock)
     differing = [
-        f"{name} {versions.get(name, 'missing')} instead of {version}"
-        for name, version in locked.items()
-        if versions.get(name) != version
+        f"{name} {versions.get(name, 'missing')} instead of {item.version}"
+        for name, item in locked.items()
+        if versions.get(name) != item.version
     ]
     if not differing:
         return Check("lock", "ok", f"all {len(locked)} packages in the locked version")
@@ -128,23 +130,12 @@ def check_lock(lock: Path, versions: Mapping[str, str]) -> Check:
     )
 
 
-def read_lock(text: str) -> dict[str, str]:
-    """Version by normalized name of each requirement of a lock."""
-    pins = re.findall(r"^([A-Za-z0-9][\w.-]*)==([^\s;\\]+)", text, flags=re.MULTILINE)
-    return {normalize(name): version for name, version in pins}
-
-
 def installed() -> dict[str, str]:
-    """Version by normalized name of each package of this environment; of two of one name, the one imported."""
+    """Version by canonical name of each package of this environment; of two of one name, the one imported."""
     versions: dict[str, str] = {}
     for distribution in metadata.distributions():
-        versions.setdefault(normalize(distribution.metadata["Name"]), distribution.version)
+        versions.setdefault(canonicalize_name(distribution.metadata["Name"]), distribution.version)
     return versions
-
-
-def normalize(name: str) -> str:
-    """The name of a package as PEP 503 has it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def check_import(module: str) -> Check:

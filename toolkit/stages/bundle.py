@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
-from toolkit import __version__, cpu
-from toolkit.bundle import packages, sbom, write
+from toolkit import __version__, cpu, lockfile
+from toolkit.bundle import sbom, write
 from toolkit.bundle.place import LOCK, RELEASE, REPORT, SBOM
 from toolkit.bundle.write import Written
 from toolkit.serving import release
@@ -65,7 +65,7 @@ class _Bundle:
         )
         shutil.copyfile(LOCK_FILE, self.target / LOCK)
         evaluation = self._write_report()
-        pinned = packages.pinned(self.target / LOCK)
+        pinned = {name: item.version for name, item in lockfile.read(self.target / LOCK).items()}
         chains = {place: self._chains(place, models) for place, models in self.parts.items()}
         models = list(_models(chains, self.parts))
         text = sbom.text(self.context.spec.name, version, pinned, models)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import configparser
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+from toolkit import lockfile
+from toolkit.lockfile import Locked
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK, SETUP = ROOT / "requirements.lock", ROOT / "setup.cfg"
@@ -15,21 +19,7 @@ LOCK, SETUP = ROOT / "requirements.lock", ROOT / "setup.cfg"
 INSTALLER = ("pip", "setuptools", "wheel")
 
 _SERVE = "serve"
-_PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==(\S+)", re.MULTILINE)
 _NAME = re.compile(r"^[A-Za-z0-9][\w.-]*")
-
-
-@dataclass(frozen=True)
-class Locked:
-    """
-    Attributes:
-        text: its lines of the lock, with hashes.
-        wanted_by: names of the packages that need it, as the lock notes them.
-    """
-
-    version: str
-    text: str
-    wanted_by: frozenset[str]
 
 
 def requirements(pipeline: str) -> Mapping[str, str]:
@@ -38,7 +28,7 @@ def requirements(pipeline: str) -> Mapping[str, str]:
     Args:
         pipeline: what it needs is in the extra of its name in `setup.cfg`, if there is one.
     """
-    locked = _locked()
+    locked = lockfile.read(LOCK)
     needed = _closure(locked, _roots(("install_requires", _SERVE, pipeline)))
     return {
         "installer.txt": "".join(locked[name].text for name in INSTALLER),
@@ -48,26 +38,7 @@ def requirements(pipeline: str) -> Mapping[str, str]:
 
 def version(name: str) -> str:
     """The locked version of a package."""
-    return _locked()[name].version
-
-
-def _locked() -> Mapping[str, Locked]:
-    text = LOCK.read_text(encoding="utf-8")
-    pins = list(_PIN.finditer(text))
-    ends = [pin.start() for pin in pins[1:]] + [len(text)]
-    return {
-        _normal(pin.group(1)): _entry(pin.group(2), text[pin.start() : end]) for pin, end in zip(pins, ends)
-    }
-
-
-def _entry(version: str, block: str) -> Locked:
-    lines = block.splitlines()
-    comments = (line.strip("# ").removeprefix("via").strip() for line in lines if line.startswith("    #"))
-    return Locked(
-        version,
-        "\n".join(line for line in lines if not line.startswith("    #")) + "\n",
-        frozenset(_normal(comment.split(" ")[0]) for comment in comments if comment),
-    )
+    return lockfile.read(LOCK)[name].version
 
 
 def _roots(sections: Iterable[str]) -> set[str]:
@@ -76,7 +47,7 @@ def _roots(sections: Iterable[str]) -> set[str]:
     extras = dict(config["options.extras_require"])
     extras["install_requires"] = config["options"]["install_requires"]
     lines = (line.strip() for section in sections for line in extras.get(section, "").splitlines())
-    return {_normal(found.group()) for line in lines if (found := _NAME.match(line))}
+    return {canonicalize_name(found.group()) for line in lines if (found := _NAME.match(line))}
 
 
 def _closure(locked: Mapping[str, Locked], roots: set[str]) -> set[str]:
@@ -86,8 +57,3 @@ def _closure(locked: Mapping[str, Locked], roots: set[str]) -> set[str]:
         before = set(needed)
         needed |= {name for name, entry in locked.items() if entry.wanted_by & needed}
     return needed
-
-
-def _normal(name: str) -> str:
-    """As package indexes compare names (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
