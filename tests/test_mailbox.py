@@ -73,6 +73,15 @@ def test_nothing_is_open_any_more_after_close() -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+def test_a_box_may_be_closed_while_a_large_message_is_in_it() -> None:
+    box = Mailbox(1, SIZE)
+    with box.holding(bytes(SIZE)) as place:
+        assert place is not None
+        box.close()
+    with box.holding(LARGE) as place:
+        assert place is None
+
+
 def test_an_endpoint_sends_what_is_large_through_it_and_the_rest_through_the_channel(tmp_path: Path) -> None:
     box, seen = Mailbox(1, SIZE), []
     delivery = Delivery(os.dup(box.fileno))

@@ -46,7 +46,7 @@ class Mailbox:
 
         A block may be left before the message was taken, if nobody waits for the answer any more.
         """
-        if not (self._free and _SMALL <= len(message) <= self._size):
+        if self._memory.closed or not (self._free and _SMALL <= len(message) <= self._size):
             yield None
             return
         slot = self._free.pop()
@@ -55,12 +55,12 @@ class Mailbox:
             self._memory[begin : begin + len(message)] = message
             yield f"{begin}:{begin + len(message)}"
         finally:
-            if len(message) > _KEPT:
+            if len(message) > _KEPT and not self._memory.closed:
                 self._memory.madvise(mmap.MADV_REMOVE, begin, self._size)
             self._free.append(slot)
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Give the memory back; messages in it may still be awaited."""
         self._memory.close()
         os.close(self.fileno)
 
