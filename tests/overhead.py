@@ -139,6 +139,10 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     options.running = states.running(options.home)
     if options.running is None:
         parser.error(f"no service runs in {options.home}; `make deploy` starts one")
+    if options.running.settings.tls is not None:
+        parser.error("the service speaks TLS, which this does not; deploy it without")
+    if options.image is not None and not options.image.is_file():
+        parser.error(f"there is no file {options.image}")
     return options
 
 
