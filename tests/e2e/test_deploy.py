@@ -248,7 +248,7 @@ def test_smoke_passes_and_prints_latencies(deployment: Deployed) -> None:
 
 def test_launching_twice_is_refused(deployment: Deployed) -> None:
     here, _ = deployment
-    done = here.run("launch", "--data", str(here.data), *here.ports)
+    done = here.run("launch", "--data", str(here.data), "--budget", f"{BUDGET}s", *here.ports)
     assert done.code == 8
     assert f"running already: process {current(here).pid}" in done.stderr
 
