@@ -11,6 +11,7 @@ MAKEFLAGS += --no-builtin-rules
 ## Variables
 MODEL ?= ocr#         pipeline to work on, a folder of pipelines/
 DATA ?=#              data to calibrate and evaluate with, instead of what the pipeline names
+TO ?=#                what `make rollback` goes to: fp32, or back to release; the release before if not given
 PRECISION ?=#         candidate to serve instead of the one that wins: int8, bf16 or fp32
 BUDGET ?=#            time for the search for INT8 candidates: 90s, 5m, 1h (that of the spec if not given)
 STRICT ?=#            1: `make evaluate` fails too if the verdict on what would be served is inconclusive
@@ -104,17 +105,21 @@ convert: venv ## Write the chosen model in the format of Paddle Serving
 	@$(TOOLKIT) convert $(STAGE_OPTIONS) $(ARGS)
 render: venv ## Write the configuration of the service from templates/
 	@$(TOOLKIT) render $(STAGE_OPTIONS) $(ARGS)
-launch: venv ## Start the service and wait until it answers
+launch: venv ## Start what was deployed last again and wait until it answers
 	@$(TOOLKIT) launch $(DEPLOY_OPTIONS) $(ARGS)
 smoke: venv ## Ask the running service over HTTP and gRPC and check its answers
 	@$(TOOLKIT) smoke $(MODEL_OPTIONS) $(ARGS)
 
 ## The running service
-.PHONY: serve status logs stop profile
+.PHONY: serve status rollback history logs stop profile
 serve: venv ## Run the service in the foreground, for systemd and containers
 	@$(TOOLKIT) serve $(DEPLOY_OPTIONS) $(ARGS)
 status: venv ## Say whether the service of MODEL runs, where and since when
 	@$(TOOLKIT) status $(MODEL_OPTIONS) $(ARGS)
+rollback: venv ## Go back to the release before, or with TO=fp32 to the FP32 models of the one that serves
+	@$(TOOLKIT) rollback $(MODEL_OPTIONS) $(call option,--to,TO) $(ARGS)
+history: venv ## Show what was deployed when, by whom, and what became of it
+	@$(TOOLKIT) history $(MODEL_OPTIONS) $(ARGS)
 logs: venv ## Show the logs of the service of MODEL
 	@$(TOOLKIT) logs $(MODEL_OPTIONS) $(ARGS)
 stop: venv ## Stop the service of MODEL and everything it started
@@ -148,7 +153,7 @@ ci: venv ## Run here what the rendered CI workflows run, from export to the rele
 	@$(TOOLKIT) ci $(STAGE_OPTIONS) $(ARGS)
 
 ## Development
-.PHONY: test test-e2e test-container test-schemas chaos soak overhead fuzz lint format lock schema clean
+.PHONY: test test-e2e test-container test-schemas chaos rollouts soak overhead fuzz lint format lock schema clean
 test: venv ## Unit tests and one real deployment
 	@$(BIN)/python -m pytest -m "not long" $(ARGS)
 test-e2e: venv ## The tests that take many minutes
@@ -162,6 +167,8 @@ test-schemas: venv ## Fetch what `make test` checks objects of Argo Rollouts, KS
 	    kserve==0.21.0
 chaos: venv ## Kill replicas of the release under load, and print what clients saw of it
 	@$(BIN)/python -m tests.chaos $(MODEL_OPTIONS) --seconds $(SECONDS) $(call option,--replicas,REPLICAS) $(ARGS)
+rollouts: venv ## Deploy and roll back ten times under load, and print what clients saw of it
+	@$(BIN)/python -m tests.rollouts $(MODEL_OPTIONS) $(call option,--replicas,REPLICAS) $(ARGS)
 soak: venv ## Send REQUESTS images of mixed sizes to the running service, and watch the memory of its replicas
 	@$(BIN)/python -m tests.soak --home $(call quoted,BUILD)/$(call quoted,MODEL) --requests $(REQUESTS) $(ARGS)
 overhead: venv ## Say what the front door adds to a request with IMAGE over one to a replica

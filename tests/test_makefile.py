@@ -16,9 +16,10 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 
 STAGES = ("export", "optimize", "calibrate", "quantize", "evaluate", "report", "convert", "render")
 DEPLOYING = ("deploy", "launch", "serve")
-RUNNING = ("smoke", "status", "logs", "stop")
+RUNNING = ("smoke", "status", "history", "logs", "stop")
+BACK = ("rollback",)
 RELEASING = ("release", "releases", "verify", "diff", "keygen")
-MEASURING = ("profile", "chaos", "soak", "overhead", "fuzz")
+MEASURING = ("profile", "chaos", "rollouts", "soak", "overhead", "fuzz")
 ELSEWHERE = ("targets", "image", "image-build", "ci")
 OTHERS = (
     "setup",
@@ -45,6 +46,7 @@ VERSION = ["--version", "1.4.0"]
 EVERY_VARIABLE = {
     "DATA": "images",
     "PRECISION": "int8",
+    "TO": "fp32",
     "BUDGET": "5m",
     "HOST": "0.0.0.0",
     "HTTP_PORT": "80",
@@ -94,7 +96,8 @@ def test_make_alone_lists_every_target_with_a_line_about_it() -> None:
     result = make()
     assert (result.returncode, result.stderr) == (0, "")
     listed = re.findall(r"^  ([a-z][a-z0-9-]*) +\S+ \S+", result.stdout, flags=re.MULTILINE)
-    assert set(listed) == {*STAGES, *DEPLOYING, *RUNNING, *RELEASING, *MEASURING, *ELSEWHERE, *OTHERS}
+    every = {*STAGES, *DEPLOYING, *RUNNING, *BACK, *RELEASING, *MEASURING, *ELSEWHERE, *OTHERS}
+    assert set(listed) == every
     assert len(listed) == len(set(listed))
 
 
@@ -104,6 +107,7 @@ def test_make_alone_lists_every_variable_with_its_default() -> None:
         "MODEL": "ocr",
         "DATA": "",
         "PRECISION": "",
+        "TO": "",
         "BUDGET": "",
         "STRICT": "",
         "HOST": "",
@@ -141,7 +145,7 @@ def test_every_target_is_phony_and_documented() -> None:
     assert targets - documented == {"help", "venv"}
 
 
-@pytest.mark.parametrize("target", [*STAGES, *DEPLOYING, *RUNNING])
+@pytest.mark.parametrize("target", [*STAGES, *DEPLOYING, *RUNNING, *BACK])
 def test_a_target_is_the_command_of_its_name(target: str) -> None:
     assert command_of(target) == [".venv/bin/toolkit", target, *MODEL, *BUILD]
 
@@ -161,6 +165,7 @@ def test_a_target_is_the_command_of_its_name(target: str) -> None:
         (("image",), [*MODEL, *BUILD, "-v", *DATA, *VERSION, "--base", "b", "--release", "ocr-1.4.0", *DIST]),
         (("image-build",), [*MODEL, *BUILD, "-v", *VERSION, "--base", "b"]),
         (("ci",), [*MODEL, *BUILD, "-v", *DATA]),
+        (BACK, [*MODEL, *BUILD, "-v", "--to", "fp32"]),
         (("doctor",), [*PORTS, *BUILD, "-v"]),
         (("clean",), [*BUILD, "-v"]),
         (("release",), [*MODEL, *BUILD, "-v", *DATA, "--version", "1.4.0", *DIST, *KEY]),
@@ -183,6 +188,7 @@ def test_a_target_passes_on_what_its_command_takes_and_no_more(
     ("target", "options"),
     [
         ("chaos", [*MODEL, *BUILD, "-v", "--seconds", "9", "--replicas", "3"]),
+        ("rollouts", [*MODEL, *BUILD, "-v", "--replicas", "3"]),
         ("soak", ["--home", "build/ocr", "--requests", "8"]),
         ("overhead", ["--home", "build/ocr", "--image", "i.jpg"]),
         ("fuzz", ["--seconds", "9"]),

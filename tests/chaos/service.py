@@ -23,6 +23,7 @@ from tests.processes import processes_of
 from toolkit.serving import release as releases
 from toolkit.supervisor import control
 from toolkit.supervisor import state as states
+from toolkit.supervisor.deployed import Target
 from toolkit.supervisor.settings import Settings
 
 # Characters of each log that are shown when something went wrong.
@@ -110,7 +111,11 @@ class Service:
 
     def _all_ready(self, count: int) -> bool:
         now = {item["index"]: item["state"] for item in self.state.replicas}
-        return self.look().ready == count and set(now.values()) == {"ready"} and self._pids_are_right()
+        return (
+            self.look().ready == count
+            and set(now.values()) <= {"ready", "standby"}
+            and self._pids_are_right()
+        )
 
     def _pids_are_right(self) -> bool:
         """The record follows what happens half a second later."""
@@ -158,7 +163,7 @@ def launch(home: Path, release: Path, replicas: int, ports: tuple[int, int] | No
     settings = Settings("127.0.0.1", http_port, grpc_port, replicas)
     began = time.monotonic()
     with temporary_files_in(home / "tmp"):
-        control.launch(home, release, settings)
+        control.launch(home, Target(str(release), settings))
     return Service(home, release, settings, time.monotonic() - began)
 
 

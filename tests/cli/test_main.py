@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,8 @@ import pytest
 
 from toolkit.cli import main as program
 from toolkit.cli.project import clean
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -60,8 +64,19 @@ def test_ctrl_c_and_bugs_have_their_codes_and_no_traceback(
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for name, command in program.program.commands.items():
-        assert command.get_short_help_str(), name
+    context = program.program.make_context("toolkit", ["status"])
+    for name in program.COMMANDS:
+        command = program.program.get_command(context, name)
+        assert command is not None
+        assert (command.name, bool(command.get_short_help_str())) == (name, True)
+
+
+def test_a_rollback_does_not_load_what_evaluates_models_nor_a_web_server() -> None:
+    code = "import sys; from toolkit.cli import main, rollback; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not {"toolkit.stages.evaluate", "toolkit.report", "fastapi", "paddle"} & set(loaded.stdout.split())
 
 
 def test_clean_removes_what_the_toolkit_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

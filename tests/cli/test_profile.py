@@ -97,7 +97,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, Any, int]]:
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that runs another release than the one that would be rendered."""
-    running = SimpleNamespace(name="ocr", pid=4711, release="/srv/release")
+    target = SimpleNamespace(directory=Path("/srv/release"))
+    running = SimpleNamespace(name="ocr", pid=4711, target=target)
     monkeypatch.setattr(states, "running", lambda _: running)
 
 

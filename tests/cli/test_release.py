@@ -21,8 +21,9 @@ from toolkit.bundle.place import Place
 from toolkit.cli import deploy
 from toolkit.cli import main as program
 from toolkit.stages import export, optimize, quantize
-from toolkit.supervisor.settings import Settings
+from toolkit.supervisor.deployed import Target
 from toolkit.supervisor.state import State
+from toolkit.supervisor.switch import Switched
 
 
 @pytest.fixture(autouse=True)
@@ -172,9 +173,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """What would be started in the place of what runs."""
     found: list[Path] = []
 
-    def serve(context: Any, path: Path, settings: Settings) -> tuple[State, dict[str, Any]]:
-        found.append(path)
-        return State(1, 0.0, "ocr", str(path), ".", settings), {}
+    def serve(context: Any, target: Target) -> Switched[dict[str, Any]]:
+        found.append(Path(target.release))
+        return Switched(State(1, 0.0, "ocr", target.release, ".", target.settings), {}, 0.0)
 
     monkeypatch.setattr(deploy, "_serve", serve)
     return found

@@ -15,9 +15,10 @@ from toolkit import templates
 from toolkit.cli import main as program
 from toolkit.serving import release
 from toolkit.supervisor import control
+from toolkit.supervisor.deployed import Target
 from toolkit.supervisor.settings import Settings
 
-Started = tuple[Path, Path, Settings]
+Started = tuple[Path, Target]
 
 
 @pytest.fixture(autouse=True)
@@ -32,8 +33,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Started]:
     """What would have become the service."""
     calls: list[Started] = []
 
-    def serve(home: Path, directory: Path, settings: Settings) -> NoReturn:
-        calls.append((home, directory, settings))
+    def serve(home: Path, target: Target) -> NoReturn:
+        calls.append((home, target))
         raise SystemExit(0)
 
     monkeypatch.setattr(control, "serve", serve)
@@ -65,7 +66,7 @@ def test_a_release_is_served_from_where_it_lies_in_a_home_of_its_own_name(
         "3",
     ]
     assert run(*arguments, "--host", "0.0.0.0") == 0
-    assert started == [(build / "tiny", directory, Settings("0.0.0.0", 9393, 9394, 3))]
+    assert started == [(build / "tiny", Target(str(directory), Settings("0.0.0.0", 9393, 9394, 3)))]
 
 
 def test_what_is_no_release_is_not_served(

@@ -52,6 +52,8 @@ def copy(release: Path, target: Path, **limits: Any) -> Path:
     shutil.copytree(release, target, copy_function=shutil.copyfile)
     for path in (target, *target.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
+    # It is no artifact any more.
+    (target / "manifest.json").unlink(missing_ok=True)
     plan = target / "release.yml"
     data = yaml.safe_load(plan.read_text())
     assert set(limits) <= set(data["limits"]), "the release knows no such limit"

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +215,7 @@ def test_a_new_release_that_answers_wrongly_is_taken_back(deployment: Deployed) 
     import shutil
 
     from toolkit.errors import SmokeError
-    from toolkit.supervisor import control
+    from toolkit.supervisor.switch import switch
 
     here, _ = deployment
     before = current(here)
@@ -226,7 +227,7 @@ def test_a_new_release_that_answers_wrongly_is_taken_back(deployment: Deployed) 
         raise SmokeError("it says something else")
 
     with pytest.raises(SmokeError, match="the release before serves again"):
-        control.switch(here.home, other, current(here).settings, verify=refuse)
+        switch(here.home, replace(current(here).target, release=str(other)), verify=refuse)
     wait_until_ready(here)
     assert current(here).release == before.release
 
@@ -299,17 +300,19 @@ def test_a_release_that_cannot_start_shows_the_end_of_its_log_and_what_ran_serve
     import shutil
 
     from toolkit.errors import ServiceError
-    from toolkit.supervisor import control
+    from toolkit.supervisor.switch import switch
 
     here, _ = deployment
     broken = here.directory / "broken"
     shutil.copytree(current(here).release, broken)
+    # It would be found out by its manifest before anything starts.
+    (broken / "manifest.json").unlink()
     weights = broken / "models" / "det" / "serving_server" / "model.pdiparams"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(
-        ServiceError, match=r"(?s)ended with exit code.*model.*the release before serves again"
+        ServiceError, match=r"(?s)ended with exit code.*model.*nothing has changed: .* serves on"
     ):
-        control.switch(here.home, broken, current(here).settings, verify=lambda _: None)
+        switch(here.home, replace(current(here).target, release=str(broken)), verify=lambda _: None)
     wait_until_ready(here)
     with GrpcClient(here.grpc, timeout=30) as client, pytest.raises(BadRequest):
         client.predict("ocr", b"not an image")

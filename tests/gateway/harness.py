@@ -80,17 +80,19 @@ class Door:
         self.pool = Pool(depth)
         self.endpoints: list[Endpoint] = []
         self._replicas = replicas
-        self._gateway = Gateway(settings or options(), CATALOG, self.pool, len(replicas) * depth, is_ready)
+        made = settings or options()
+        self.gateway = Gateway(made)
+        self.gateway.shift(self.gateway.open(made, CATALOG, self.pool, len(replicas) * depth, is_ready))
         self._stopped = False
 
     async def _start(self) -> None:
-        await self._gateway.start()
+        await self.gateway.start()
         self.endpoints = [Endpoint(index, target) for index, target in enumerate(self._replicas)]
         for endpoint in self.endpoints:
             self.pool.add(endpoint)
 
     async def _stop(self, grace: float) -> None:
-        await self._gateway.stop(grace)
+        await self.gateway.stop(grace)
         for endpoint in self.endpoints:
             await endpoint.close()
 
@@ -101,7 +103,7 @@ class Door:
         except BaseException:
             self._end_loop()
             raise
-        self.http_port, self.grpc_port = self._gateway.http_port, self._gateway.grpc_port
+        self.http_port, self.grpc_port = self.gateway.http_port, self.gateway.grpc_port
         self.url, self.target = f"http://127.0.0.1:{self.http_port}", f"127.0.0.1:{self.grpc_port}"
         return self
 

@@ -48,13 +48,13 @@ class Service:
         self.replicas = replicas
         self.in_flight, self.queued = 0, 0
         self.metrics = Metrics(
-            CATALOG,
             lambda: self.replicas,
             lambda: self.in_flight,
             lambda: self.queued,
             "1.2.3",
             **{"ready": lambda: True, **options},
         )
+        self.metrics.serve(CATALOG)
 
     def families(self) -> dict[str, Metric]:
         return {

@@ -241,12 +241,11 @@ def test_a_port_is_free_again_as_soon_as_the_door_is_closed(replica: FakeReplica
 def test_the_front_door_leaves_the_signals_of_its_process_alone() -> None:
     program = """
 import asyncio, signal
-from tests.gateway.harness import CATALOG, options
-from toolkit.gateway.pool import Pool
+from tests.gateway.harness import options
 from toolkit.gateway.server import Gateway
 async def main():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    gateway = Gateway(options(), CATALOG, Pool(1), 1, lambda: True)
+    gateway = Gateway(options())
     await gateway.start()
     assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     await gateway.stop(0)

@@ -15,7 +15,7 @@ from toolkit.bundle import archive, manifest, seal, verify
 from toolkit.bundle.place import MANIFEST, Place
 from toolkit.errors import ReleaseError
 from toolkit.store import digest
-from toolkit.store.artifact import sync
+from toolkit.store.durable import sync
 
 _LOCK = ".lock"
 

@@ -9,9 +9,9 @@ from typing import Any, Optional
 
 import click
 
-from toolkit import smoke
 from toolkit.cli import bundled, reach, show
 from toolkit.cli import result as results
+from toolkit.cli.ask import ask
 from toolkit.cli.bundled import Bundled
 from toolkit.cli.options import (
     context_of,
@@ -21,14 +21,13 @@ from toolkit.cli.options import (
     stage_options,
     take_settings,
 )
-from toolkit.serving import release
-from toolkit.smoke import Golden, SmokeReport
 from toolkit.stages import evaluate, render, report
 from toolkit.stages.context import Context
-from toolkit.supervisor import control
+from toolkit.supervisor import journal, lock
 from toolkit.supervisor import state as states
-from toolkit.supervisor.settings import Settings
+from toolkit.supervisor.deployed import Target
 from toolkit.supervisor.state import State
+from toolkit.supervisor.switch import Switched, switch
 
 PROOF_FILE = "smoke.json"
 
@@ -66,16 +65,16 @@ def deploy(as_json: bool, named: Optional[str], dist: Path, key: Optional[Path],
             path, evaluation = _bundled(bundled.take(named, dist, key, context.spec.name), result)
         else:
             path, evaluation = _built(context, result)
-        with control.exclusive(context.home):
-            current, proof = _serve(context, path, settings)
-            results.write(
-                context.home / PROOF_FILE, {"pid": current.pid, "birth": current.birth, "smoke": proof}
-            )
-        result.update(_result(context, evaluation, current, proof))
+        target = Target(str(path), settings)
+        with lock.exclusive(context.home, f"deploy {target.label}"):
+            switched = _serve(context, target)
+            current = switched.state
+            results.write(context.home / PROOF_FILE, {**_served(current), "smoke": switched.proof})
+        result.update(_result(context, evaluation, switched))
     if as_json:
         show.as_json(result)
     else:
-        _print(context, evaluation, result["report"], current, proof, time.monotonic() - started)
+        _print(context, evaluation, result["report"], switched, time.monotonic() - started)
 
 
 def _built(context: Context, result: results.Result) -> tuple[Path, Any]:
@@ -96,26 +95,27 @@ def _bundled(found: Bundled, result: results.Result) -> tuple[Path, Any]:
     return found.directory, found.evaluation
 
 
-def _serve(context: Context, path: Path, settings: Settings) -> tuple[State, Report]:
-    """The service of the release, verified: the one that runs, or a new one in its place."""
+def _serve(context: Context, target: Target) -> Switched[Report]:
+    """The service of the release, verified: the one that runs, or another release behind its ports, or a new one."""
 
     def verify(state: State) -> Report:
         with context.console.working("smoke", context.spec.name):
             return ask(state).to_json()
 
-    current = _same(context, path, settings)
-    if current is not None:
-        return current, _report_of(context, current) or verify(current)
-    with context.console.working("launch", context.spec.name):
-        return control.switch(context.home, path, settings, verify)
-
-
-def _same(context: Context, path: Path, settings: Settings) -> Optional[State]:
-    """The running service, if it is this release, runs like that, and is ready."""
     current = states.running(context.home)
-    if current is None or (current.release, current.settings) != (str(path), settings):
-        return None
-    return current if reach.ready(current) else None
+    if current is not None and current.target == target and reach.ready(current):
+        return Switched(current, _report_of(context, current) or verify(current), 0.0)
+    before = current.target.label if current is not None else ""
+    with (
+        journal.noted(context.home, "deploy", before, target.label),
+        context.console.working("launch", context.spec.name),
+    ):
+        return switch(context.home, target, verify)
+
+
+def _served(state: State) -> dict[str, Any]:
+    """What tells a process and the release that it serves."""
+    return {"pid": state.pid, "birth": state.birth, "release": state.release, "variant": state.variant}
 
 
 def _report_of(context: Context, state: State) -> Optional[Report]:
@@ -124,43 +124,32 @@ def _report_of(context: Context, state: State) -> Optional[Report]:
         before = json.loads((context.home / PROOF_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    same = (before.get("pid"), before.get("birth")) == (state.pid, state.birth)
-    report: Optional[Report] = before.get("smoke") if same else None
+    served = _served(state)
+    report: Optional[Report] = before.get("smoke") if served.items() <= before.items() else None
     return report
 
 
-def ask(state: State, rounds: int = 1) -> SmokeReport:
-    """Ask the running service for the golden images of its release.
-
-    Raises:
-        SmokeError: it answers other than it should.
-    """
-    directory = Path(state.release)
-    goldens = [Golden(image.name, image, answer) for image, answer in release.goldens(directory)]
-    deadline = release.read(directory).limits.deadline_seconds
-    return smoke.smoke(
-        state.http_url, state.grpc_target, state.name, goldens, deadline, rounds, reach.access(state)
-    )
-
-
-def _result(context: Context, evaluation: Any, state: State, report: Report) -> dict[str, Any]:
+def _result(context: Context, evaluation: Any, switched: Switched[Report]) -> dict[str, Any]:
+    state = switched.state
     return {
         "ran": context.console.ran,
         "release": state.release,
         "http": f"{state.http_url}/predict/{state.name}",
         "grpc": state.grpc_target,
         "pid": state.pid,
+        "rollout": show.rollout_json(switched),
         "evaluation": results.essentials(evaluation),
-        "smoke": report,
+        "smoke": switched.proof,
     }
 
 
-def _print(
-    context: Context, evaluation: Any, page: str, state: State, report: Report, seconds: float
-) -> None:
+def _print(context: Context, evaluation: Any, page: str, switched: Switched[Report], seconds: float) -> None:
+    state = switched.state
     if not context.console.ran:
         click.echo(f"nothing has changed, no stage ran; {state.name} is up and ready\n")
     click.echo(show.table(evaluation) + "\n\n" + show.verdict(evaluation))
     click.echo(f"report: {page}")
-    click.echo(show.smoke(report))
-    click.echo(f"\n{state.name} is deployed ({seconds:.0f} s)\n\n{show.endpoints(state)}")
+    click.echo(show.smoke(switched.proof))
+    click.echo(
+        f"\n{state.name} is deployed ({seconds:.0f} s){show.rollout(switched)}\n\n{show.endpoints(state)}"
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
 import signal
 import sys
@@ -10,57 +12,61 @@ from typing import Optional
 import click
 
 from toolkit import __version__
-from toolkit.cli import image, project, release, service, show, stages, targets
 from toolkit.cli import result as results
-from toolkit.cli.deploy import deploy
-from toolkit.cli.doctor import doctor
-from toolkit.cli.profile import profile_command
 
 # Commands start children and speak gRPC, but never fork without exec: gRPC's handlers for fork only get in the way.
-# It reads this when it is first used.
+# It reads this when it is first imported.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
+# The module of `toolkit.cli` that each command is in, and its name there.
+COMMANDS = {
+    "deploy": "deploy:deploy",
+    "doctor": "doctor:doctor",
+    **{
+        name: f"stages:{name}_command"
+        for name in (
+            *("export", "optimize", "calibrate", "quantize"),
+            *("evaluate", "report", "convert", "render"),
+        )
+    },
+    **{name: f"service:{name}" for name in ("launch", "serve", "smoke", "status", "logs", "stop")},
+    "rollback": "rollback:rollback",
+    "history": "rollback:history",
+    **{name: f"release:{name}" for name in ("release", "releases", "diff", "keygen")},
+    "verify": "release:verify_command",
+    "targets": "targets:targets",
+    "image": "image:image_command",
+    "image-build": "image:image_build",
+    "ci": "targets:ci_command",
+    "profile": "profile:profile_command",
+    "schema": "project:schema",
+    "clean": "project:clean",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+class _Program(click.Group):
+    """Imports a command when it is asked for: a rollback must not wait for what evaluates models."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """See `click.Group`."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> Optional[click.Command]:
+        """See `click.Group`."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"toolkit.cli.{module}"), attribute)
+        return command
+
+
+@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="toolkit")
 def program() -> None:
     """Deploy Paddle models with Paddle Serving: export, quantize, judge, convert, render, launch, verify.
 
     `toolkit deploy` does all of it; each stage is also a command of its own and runs what it depends on.
     """
-
-
-for _command in (
-    deploy,
-    doctor,
-    stages.export_command,
-    stages.optimize_command,
-    stages.calibrate_command,
-    stages.quantize_command,
-    stages.evaluate_command,
-    stages.report_command,
-    stages.convert_command,
-    stages.render_command,
-    service.launch,
-    service.serve,
-    service.smoke,
-    service.status,
-    service.logs,
-    service.stop,
-    release.release,
-    release.releases,
-    release.verify_command,
-    release.diff,
-    release.keygen,
-    profile_command,
-    targets.targets,
-    image.image_command,
-    image.image_build,
-    targets.ci_command,
-    project.schema,
-    project.clean,
-):
-    program.add_command(_command)
 
 
 def main(argv: Optional[list[str]] = None) -> None:
@@ -85,7 +91,7 @@ def main(argv: Optional[list[str]] = None) -> None:
 def _tell(failed: results.Failed, arguments: list[str]) -> None:
     """Say what happened, to programs that ask for it in one object and to people, and exit with its code."""
     if "--json" in arguments:
-        show.as_json({**failed.result, **failed.error})
+        click.echo(json.dumps({**failed.result, **failed.error}, indent=2, ensure_ascii=False))
     if failed.text:
         click.echo(click.style("error: ", fg="red") + failed.text, err=True)
     sys.exit(failed.error["exit_code"])

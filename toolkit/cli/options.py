@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -167,6 +168,16 @@ def settings_of(
     return Settings(host, http_port, grpc_port, replicas, *files)
 
 
+# By the option that sets it.
+_SETTING_OF = {"api_keys": "keys_file"}
+
+
+def settings_given(settings: Settings, recorded: Settings, names: Collection[str]) -> Settings:
+    """As recorded, but for what the options `names` say, which `settings` is of."""
+    fields = (_SETTING_OF.get(name, name) for name in names)
+    return replace(recorded, **{name: getattr(settings, name) for name in fields if hasattr(settings, name)})
+
+
 def context_of(
     model: str,
     pipelines: Path,
@@ -185,6 +196,13 @@ def context_of(
     _log(verbose)
     console = Console(quiet=as_json, verbose=verbose)
     return Context(spec.load(pipelines, model), build.resolve(), data, precision, console, budget)
+
+
+def given(context: click.Context) -> set[str]:
+    """The names of the parameters that the user gave a value, in whatever way."""
+    source = click.core.ParameterSource
+    left = (source.DEFAULT, source.DEFAULT_MAP)
+    return {name for name in context.params if context.get_parameter_source(name) not in left}
 
 
 def home_of(model: str, pipelines: Path, build: Path, verbose: bool) -> Path:

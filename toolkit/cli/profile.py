@@ -43,7 +43,7 @@ def profile_command(as_json: bool, image: Optional[Path], rounds: int, **options
     running = states.running(context.home)
     if running is not None:
         click.echo(f"warning: {_shared(running)}", err=True)
-        directory = Path(running.release)
+        directory = running.target.directory
     else:
         directory = render.run(context, evaluate.run(context)).path
     found = profile.run(directory, image, rounds, context.logs, context.console)

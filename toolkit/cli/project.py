@@ -10,11 +10,11 @@ import click
 from toolkit.cli.result import FILE as RESULT_FILE
 from toolkit.errors import ServiceError
 from toolkit.spec import schema as schemas
-from toolkit.supervisor import control
+from toolkit.supervisor import lock
 from toolkit.supervisor import state as states
 
 # What tells a pipeline's folder in the build directory.
-_MARKS = ("logs", "run", "targets", RESULT_FILE, control.LOCK_FILE)
+_MARKS = ("logs", "run", "targets", RESULT_FILE, lock.LOCK_FILE)
 
 
 @click.command("schema")

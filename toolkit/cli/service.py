@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -11,33 +12,44 @@ import click
 import psutil
 
 from toolkit.cli import reach, show
-from toolkit.cli.deploy import ask
+from toolkit.cli.ask import ask
 from toolkit.cli.options import (
     context_of,
+    given,
     home_of,
     model_options,
     service_options,
+    settings_given,
     stage_options,
     take_settings,
 )
 from toolkit.errors import ServiceError, TemplateError
 from toolkit.serving import release
 from toolkit.stages import evaluate, render
-from toolkit.supervisor import control
+from toolkit.stages.context import Context
+from toolkit.supervisor import control, deployed, journal, lock
 from toolkit.supervisor import state as states
+from toolkit.supervisor.deployed import RELEASE, Target
 from toolkit.supervisor.state import State
 
 
 @click.command("launch")
 @stage_options
 @service_options
-def launch(as_json: bool, **options: Any) -> None:
-    """Start the service in the background and wait until it answers a golden request."""
-    settings = take_settings(options)
-    context = context_of(as_json=as_json, **options)
-    rendered = render.run(context, evaluate.run(context))
-    with control.exclusive(context.home), context.console.working("launch", context.spec.name):
-        state = control.launch(context.home, rendered.path, settings)
+@click.pass_context
+def launch(command: click.Context, /, as_json: bool, **options: Any) -> None:
+    """Start the service in the background and wait until it answers a golden request.
+
+    What was deployed last serves again, as it was: the release, its variant, ports and all. With options of the stages,
+    the release that they say is built and started instead.
+    """
+    context, target = _what_to_start(command, as_json, options)
+    with (
+        lock.exclusive(context.home, f"launch {target.label}"),
+        journal.noted(context.home, "launch", "", target.label),
+        context.console.working("launch", context.spec.name),
+    ):
+        state = control.launch(context.home, target)
     if as_json:
         show.as_json(state.to_json())
     else:
@@ -53,18 +65,31 @@ def launch(as_json: bool, **options: Any) -> None:
     type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
     help="Serve the release in this directory, whatever --model says, and build nothing.",
 )
-def serve(as_json: bool, directory: Optional[Path], **options: Any) -> None:
+@click.pass_context
+def serve(command: click.Context, /, as_json: bool, directory: Optional[Path], **options: Any) -> None:
     """Run the service in the foreground until SIGTERM or Ctrl-C: for systemd and containers.
 
-    Its log goes to standard error; those of the replicas, and that of the requests, to the run directory.
+    It serves what `launch` would start. Its log goes to standard error; those of the replicas, and of the requests,
+    to the run directory.
     """
-    settings = take_settings(options)
     if directory is not None:
         home = options["build"].resolve() / release.read(directory).name
-        control.serve(home, directory, settings)
+        control.serve(home, Target(str(directory), take_settings(options)))
+    context, target = _what_to_start(command, as_json, options)
+    control.serve(context.home, target)
+
+
+def _what_to_start(command: click.Context, as_json: bool, options: dict[str, Any]) -> tuple[Context, Target]:
+    """What was deployed last, with the settings that were given; or a release built as the stages' options say."""
+    names = given(command)
+    settings = take_settings(options)
     context = context_of(as_json=as_json, **options)
-    rendered = render.run(context, evaluate.run(context))
-    control.serve(context.home, rendered.path, settings)
+    known = deployed.read(context.home)
+    if known is not None and known.now.directory.is_dir() and not names & {"data", "precision", "budget"}:
+        target = replace(known.now, settings=settings_given(settings, known.now.settings, names))
+        target.verify()
+        return context, target
+    return context, Target(str(render.run(context, evaluate.run(context)).path), settings)
 
 
 @click.command("smoke")
@@ -103,7 +128,7 @@ def status(
 
 def _describe(state: State, ready: bool) -> str:
     try:
-        plan = release.read(Path(state.release))
+        plan = release.read(state.target.directory)
         steps = ", ".join(f"{item.name} in {item.precision.upper()}" for item in plan.steps)
     except TemplateError as error:
         steps = f"not known: {error.message}"
@@ -116,7 +141,7 @@ def _describe(state: State, ready: bool) -> str:
         f"  open to  {_guards(state)}",
         *(f"  replica  {_replica(item)}" for item in state.replicas),
         f"  process  {state.pid}, up {minutes} min {seconds} s",
-        f"  release  {state.release}",
+        f"  release  {state.release}{'' if state.variant == RELEASE else f', its {state.variant.upper()} variant'}",
         f"  logs     {state.run_dir}",
     ]
     return "\n".join(lines)
@@ -191,8 +216,11 @@ def stop(model: str, pipelines: Path, build: Path, verbose: bool, as_json: bool)
     home = home_of(model, pipelines, build, verbose)
     stopped = None
     if home.is_dir():
-        with control.exclusive(home):
-            stopped = control.stop(home)
+        with lock.exclusive(home, "stop"):
+            running = states.running(home)
+            if running is not None:
+                with journal.noted(home, "stop", running.target.label, ""):
+                    stopped = control.stop(home)
     if as_json:
         show.as_json({"stopped": stopped is not None, **(stopped.to_json() if stopped else {})})
     else:

@@ -13,6 +13,7 @@ import click
 
 from toolkit.serving import release
 from toolkit.supervisor.state import State
+from toolkit.supervisor.switch import Switched
 
 
 def as_json(data: Any) -> None:
@@ -103,6 +104,22 @@ with GrpcClient({state.grpc_target!r}) as client:
     for line in client.predict({state.name!r}, Path(sys.argv[1])).lines:
         print(f"{{line.score:.2f}} {{line.text}}")
 EOF"""
+
+
+def rollout_json(switched: Switched[Any]) -> dict[str, Any]:
+    """How a release came to serve, for programs."""
+    kept = ("seconds", "warm", "why_stopped")
+    return {name: value for name, value in vars(switched).items() if name in kept}
+
+
+def rollout(switched: Switched[Any]) -> str:
+    """How a release came to serve; empty where it did already."""
+    if switched.why_stopped:
+        return f"; the service was stopped and started for it, since {switched.why_stopped}"
+    if not switched.seconds:
+        return ""
+    how = " by a replica that stood by" if switched.warm else ""
+    return f"; it served after {switched.seconds:.1f} s{how}"
 
 
 def _shortest(path: Path) -> str:

@@ -8,9 +8,12 @@ import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit.gateway.trace import Trace, continued
+
+if TYPE_CHECKING:
+    from toolkit.gateway.desk import Desk
 
 # Its lines are JSON objects; the service sends them to a file of their own.
 LOGGER = "toolkit.access"
@@ -29,6 +32,8 @@ class Record:
         request_id, trace: see `trace.py`.
         client: address of the caller.
         key: name of the API key, if keys are asked for.
+        desk: of the release that the request belongs to; None: it has not asked yet.
+        release, variant: the names of that release; see `Catalog`.
         replica: who answered; None: nobody.
         attempts: replicas that it was given to.
         queue_seconds: time that it waited for them.
@@ -43,6 +48,9 @@ class Record:
     trace: Trace
     client: str = ""
     key: str = ""
+    desk: Desk | None = None
+    release: str = ""
+    variant: str = ""
     replica: int | None = None
     attempts: int = 0
     queue_seconds: float = 0.0
@@ -72,6 +80,8 @@ class Record:
             "queue_ms": round(self.queue_seconds * 1000, 2),
             "replica_ms": _milliseconds(self.timings.get("total")),
             "bytes": size,
+            "release": self.release or None,
+            "variant": self.variant or None,
             "replica": self.replica,
             "attempts": self.attempts,
             "request_id": self.request_id,

@@ -45,9 +45,16 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Catalog:
-    """All names, the pipeline's first."""
+    """All names, the pipeline's first.
+
+    Attributes:
+        release: the name of the release that offers them.
+        variant: which of its models answer: `release` or `fp32`.
+    """
 
     models: tuple[ModelInfo, ...] = field(default=())
+    release: str = ""
+    variant: str = ""
 
     def find(self, name: str) -> ModelInfo | None:
         """The entry of that name, or None."""

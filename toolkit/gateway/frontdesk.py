@@ -67,6 +67,11 @@ class FrontDesk:
         """What the supervisor says."""
         return self._is_ready()
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a replica."""
+        return self._pool.waiting
+
     @contextmanager
     def slot(self) -> Iterator[None]:
         """See `Desk.slot`."""

@@ -55,6 +55,9 @@ SECONDS = (
 )
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
+# What became of a rollout: it serves; it failed before it served; it served, and was taken back.
+ROLLOUTS = ("success", "failed", "reverted")
+
 # Nothing that is counted here takes longer; what claims to is no time.
 _LONGEST = 86_400.0
 # Batches of one request that are looked at.
@@ -70,7 +73,6 @@ class Metrics:
 
     def __init__(
         self,
-        catalog: Catalog,
         replicas: Callable[[], Sequence[ReplicaStatus]],
         in_flight: Callable[[], int],
         queued: Callable[[], int],
@@ -78,9 +80,9 @@ class Metrics:
         ready: Callable[[], bool],
     ) -> None:
         self._registry = registry = CollectorRegistry()
-        _Service(registry, catalog, version, ready, in_flight, queued)
+        self._service = _Service(registry, version, ready, in_flight, queued)
         self._count_requests(registry)
-        self._time_stages(registry, _step_names(catalog))
+        self._time_stages(registry)
         ReplicaCollector(registry, replicas)
         ProcessCollector(registry=registry)
 
@@ -117,32 +119,46 @@ class Metrics:
             "serving_requests_poisoned",
             "Requests that took two replicas down; when one comes again, it is refused and not counted here.",
         )
+        self._rollouts = Counter(
+            registry,
+            "serving_rollouts",
+            "Releases or variants that were put in the place of what served.",
+            ("result",),
+            [(result,) for result in ROLLOUTS],
+        )
 
-    def _time_stages(self, registry: CollectorRegistry, models: Sequence[str]) -> None:
-        stages = {"decode": ("decode", "")}
-        stages |= {
-            f"{model}.{stage}": (stage, model)
-            for model, stage in product(models, ("preprocess", "inference", "postprocess"))
-        }
-        stage_seconds = Histogram(
+    def _time_stages(self, registry: CollectorRegistry) -> None:
+        self._stage_seconds = Histogram(
             registry,
             "serving_stage_duration_seconds",
             "Time that a request spent in a stage, all its batches together.",
             SECONDS,
             ("stage", "model"),
-            [("queue", ""), *stages.values(), ("total", "")],
+            [("queue", ""), ("decode", ""), ("total", "")],
         )
-        batch_size = Histogram(
+        self._batch_size = Histogram(
             registry,
             "serving_batch_size",
             "Samples in one inference of a model.",
             SIZES,
             ("model",),
-            [(model,) for model in models],
+            [],
         )
-        self._queue, self._total = stage_seconds.at("queue", ""), stage_seconds.at("total", "")
-        self._stages = {name: stage_seconds.at(*labels) for name, labels in stages.items()}
-        self._batches = {model: batch_size.at(model) for model in models}
+        self._queue, self._total = self._stage_seconds.at("queue", ""), self._stage_seconds.at("total", "")
+        self._stages = {"decode": self._stage_seconds.at("decode", "")}
+        self._batches: dict[str, Series] = {}
+
+    def serve(self, catalog: Catalog) -> None:
+        """From now on this is what is served; what was served before may still be finishing requests."""
+        self._service.catalog = catalog
+        for model in _step_names(catalog):
+            self._batches[model] = self._batch_size.at(model)
+            for stage in ("preprocess", "inference", "postprocess"):
+                self._stages[f"{model}.{stage}"] = self._stage_seconds.at(stage, model)
+
+    def rolled_out(self, result: str) -> None:
+        """A rollout has ended with one of `ROLLOUTS`."""
+        self._rollouts.add(result)
 
     def request(self, protocol: str, code: str, seconds: float) -> None:
         """A request came to its end.
@@ -212,13 +228,13 @@ class _Service(Collector):
     def __init__(
         self,
         registry: CollectorRegistry,
-        catalog: Catalog,
         version: str,
         ready: Callable[[], bool],
         in_flight: Callable[[], int],
         queued: Callable[[], int],
     ) -> None:
-        self._catalog, self._version = catalog, version
+        self.catalog = Catalog()
+        self._version = version
         self._ready, self._in_flight, self._queued = ready, in_flight, queued
         registry.register(self)
 
@@ -235,12 +251,18 @@ class _Service(Collector):
         )
         yield GaugeMetricFamily("serving_queued", "Requests that wait for a replica.", value=self._queued())
         yield self._models()
+        yield self._release()
 
     def _models(self) -> Metric:
         family = InfoMetricFamily("serving_model", "What is served, and what the gate said.")
-        for model in self._catalog.models:
+        for model in self.catalog.models:
             facts = {"precision": model.precision, "digest": model.digest, "verdict": model.verdict}
-            family.add_metric((), {"model": _short(model.name, self._catalog), **facts})
+            family.add_metric((), {"model": _short(model.name, self.catalog), **facts})
+        return family
+
+    def _release(self) -> Metric:
+        family = InfoMetricFamily("serving_release", "The release that takes new requests.")
+        family.add_metric((), {"release": self.catalog.release, "variant": self.catalog.variant})
         return family
 
 

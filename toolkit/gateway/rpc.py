@@ -20,6 +20,7 @@ from toolkit.gateway.desk import Desk
 from toolkit.gateway.faults import Fault
 from toolkit.gateway.keys import Keys
 from toolkit.gateway.metrics import Metrics
+from toolkit.gateway.options import GatewayOptions
 from toolkit.gateway.trace import continued, request_id
 
 _PADDLE, _OIP = "paddle_grpc", "oip_grpc"
@@ -40,17 +41,17 @@ class Rpc:
         server: to add ports to.
     """
 
-    def __init__(self, desk: Desk, metrics: Metrics, keys: Keys | None) -> None:
+    def __init__(self, desk: Desk, metrics: Metrics, keys: Keys | None, options: GatewayOptions) -> None:
         self._desk = desk
         self.server = grpc.aio.server(
             interceptors=[_Doorkeeper(keys, metrics)] if keys is not None else [],
             options=(
                 # With gRPC's default, a second server would share the port without a word.
                 ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", desk.options.max_body_bytes),
+                ("grpc.max_receive_message_length", options.max_body_bytes),
                 ("grpc.max_send_message_length", -1),
                 # A connection that never says what it wants, or says it never again, goes.
-                ("grpc.server_handshake_timeout_ms", int(desk.options.header_seconds * 1000)),
+                ("grpc.server_handshake_timeout_ms", int(options.header_seconds * 1000)),
                 ("grpc.max_connection_idle_ms", 300_000),
             ),
         )

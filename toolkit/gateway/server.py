@@ -24,6 +24,7 @@ from toolkit.gateway.keys import Keys
 from toolkit.gateway.metrics import Metrics
 from toolkit.gateway.options import GatewayOptions
 from toolkit.gateway.pool import Pool
+from toolkit.gateway.reception import Reception
 from toolkit.gateway.rpc import Rpc
 from toolkit.gateway.status import ReplicaStatus
 from toolkit.gateway.tls import Tls
@@ -32,28 +33,25 @@ from toolkit.gateway.tls import Tls
 class Gateway:
     """Serve HTTP and gRPC within the caller's event loop.
 
-        gateway = Gateway(options, catalog, pool, places, is_ready, statuses)
+        gateway = Gateway(options, statuses)
+        gateway.shift(gateway.open(options, catalog, pool, places, is_ready))
         await gateway.start()
         ...
         await gateway.stop(grace=10)
 
+    Ports and connections are the gateway's; everything else that a request meets belongs to the desk of a release.
+
     Args:
-        pool: the replicas; the caller adds and withdraws them.
-        places: requests that all replicas together are given at a time.
-        is_ready: asked for every request; must not block.
         statuses: of the replicas, for metrics.
 
     Attributes:
+        metrics: of all releases that have served.
         http_port, grpc_port: the ports in use, from `start` on.
     """
 
     def __init__(
         self,
         options: GatewayOptions,
-        catalog: Catalog,
-        pool: Pool,
-        places: int,
-        is_ready: Callable[[], bool],
         statuses: Callable[[], Sequence[ReplicaStatus]] = lambda: (),
     ) -> None:
         self._options = options
@@ -61,22 +59,51 @@ class Gateway:
         self.http_port = options.http_port
         self.grpc_port = options.grpc_port
         self._keys = Keys.load(options.keys_file, os.environ)
-        self._metrics = Metrics(
-            catalog,
+        self._desks: list[FrontDesk] = []
+        self._reception = Reception()
+        self.metrics = Metrics(
             statuses,
-            in_flight=lambda: self._desk.in_flight,
-            queued=lambda: pool.waiting,
-            ready=lambda: self._desk.ready,
+            in_flight=lambda: sum(desk.in_flight for desk in self._desks),
+            queued=lambda: sum(desk.waiting for desk in self._desks),
+            ready=lambda: self._reception.ready,
             version=toolkit.__version__,
         )
-        self._desk = FrontDesk(
+
+    def open(
+        self,
+        options: GatewayOptions,
+        catalog: Catalog,
+        pool: Pool,
+        places: int,
+        is_ready: Callable[[], bool],
+    ) -> FrontDesk:
+        """A desk for a release, to which no request comes before `shift`.
+
+        Args:
+            options: the limits of each request; ports, keys and certificates are those of the gateway.
+            pool: the replicas; the caller adds and withdraws them.
+            places: requests that all replicas together are given at a time.
+            is_ready: asked for every request; must not block.
+        """
+        desk = FrontDesk(
             options,
             catalog,
             pool,
-            Dispatcher(pool, self._metrics),
+            Dispatcher(pool, self.metrics),
             places + options.queue,
             lambda: is_ready() and not self._stopping,
         )
+        self._desks.append(desk)
+        return desk
+
+    def shift(self, desk: FrontDesk) -> None:
+        """Give new requests to `desk`; those under way stay with the desk that they came to."""
+        self._reception.shift(desk)
+        self.metrics.serve(desk.catalog)
+
+    def close(self, desk: FrontDesk) -> None:
+        """Forget a desk that takes no requests and has none."""
+        self._desks.remove(desk)
 
     async def start(self) -> None:
         """Bind both ports, then serve.
@@ -88,7 +115,7 @@ class Gateway:
         options = self._options
         listener = _listen("HTTP", options.host, options.http_port)
         try:
-            self._rpc = Rpc(self._desk, self._metrics, self._keys)
+            self._rpc = Rpc(self._reception, self.metrics, self._keys, options)
             self.grpc_port = _add_port(self._rpc.server, options)
             await self._start_http(listener)
         except BaseException:
@@ -101,7 +128,7 @@ class Gateway:
     async def _start_http(self, listener: socket.socket) -> None:
         options = self._options
         config = uvicorn.Config(
-            http.create_app(self._desk, self._metrics, self._keys),
+            http.create_app(self._reception, self.metrics, self._keys),
             http=connections.protocol(options.max_connections, options.header_seconds),
             ws="none",
             lifespan="off",

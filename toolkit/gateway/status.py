@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STARTING, READY, DRAINING, BACKOFF, CRASH_LOOP, STOPPED = (
+STARTING, READY, DRAINING, STANDBY, BACKOFF, CRASH_LOOP, STOPPED = (
     "starting",
     "ready",
     "draining",
+    "standby",
     "backoff",
     "crash-loop",
     "stopped",
 )
-STATES = (STARTING, READY, DRAINING, BACKOFF, CRASH_LOOP, STOPPED)
+STATES = (STARTING, READY, DRAINING, STANDBY, BACKOFF, CRASH_LOOP, STOPPED)
 
 
 @dataclass(frozen=True)

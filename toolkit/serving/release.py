@@ -81,6 +81,8 @@ class Limits(_Part):
     golden_interval_seconds: float
     golden_deadline_seconds: float
     memory_limit_megabytes: Optional[int]
+    standby: str = "fp32"
+    starts: int = 1
 
 
 class Release(_Part):

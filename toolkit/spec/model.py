@@ -210,6 +210,14 @@ class ServingSpec(Section):
         description="resident memory beyond which a replica is replaced; default: three times that of a fresh one, "
         "and at least 1024 more",
     )
+    standby: Literal["fp32", "none"] = Field(
+        default="fp32",
+        description="fp32: a warm replica of the FP32 reference stands by, so that going back to it takes no time; "
+        "none: save its memory",
+    )
+    starts: int = Field(
+        default=1, ge=1, description="replicas of a new release that start at a time beside those that serve"
+    )
 
 
 class TargetsSpec(Section):

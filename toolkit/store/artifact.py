@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import tempfile
 import time
@@ -21,6 +20,7 @@ from typing import Any, Callable, Optional
 from filelock import FileLock, Timeout
 
 from toolkit.store import digest
+from toolkit.store.durable import sync
 
 logger = logging.getLogger(__name__)
 
@@ -156,25 +156,34 @@ def _entry(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": digest.of_file(path)}
 
 
-def _intact(directory: Path, manifest: Any, key: Key) -> bool:
-    """Whether the manifest is that of `key`, and the files are those of the manifest, none more and none less."""
-    if not isinstance(manifest, dict) or manifest.get("key") != key.digest:
-        return False
+def altered(directory: Path) -> list[str]:
+    """The files of an artifact that are not as its manifest has them, or of which one has more or less than the other.
+
+    A directory without a manifest is no artifact, and nothing is known of its files.
+    """
+    try:
+        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except ValueError:
+        return [MANIFEST]
+    return _altered(directory, manifest)
+
+
+def _altered(directory: Path, manifest: Mapping[str, Any]) -> list[str]:
     found = {str(path.relative_to(directory)): path for path in digest.files_in(directory)}
     found.pop(MANIFEST, None)
-    if set(found) != set(manifest["files"]):
-        return False
-    return all(_is(path, manifest["files"][name]) for name, path in found.items())
+    known: Mapping[str, Any] = manifest["files"]
+    common = sorted(set(found) & set(known))
+    return sorted(set(found) ^ set(known)) + [name for name in common if not _is(found[name], known[name])]
+
+
+def _intact(directory: Path, manifest: Any, key: Key) -> bool:
+    """Whether the manifest is that of `key`, and the files are those of the manifest, none more and none less."""
+    return (
+        isinstance(manifest, dict) and manifest.get("key") == key.digest and not _altered(directory, manifest)
+    )
 
 
 def _is(path: Path, entry: Mapping[str, Any]) -> bool:
     return bool(path.stat().st_size == entry["bytes"] and digest.of_file(path) == entry["sha256"])
-
-
-def sync(path: Path) -> None:
-    """Have the file or directory on disk before anything that depends on it is."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

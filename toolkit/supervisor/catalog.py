@@ -13,14 +13,16 @@ from toolkit.gateway.catalog import Catalog, ModelInfo, TensorInfo
 from toolkit.oip import dtypes
 from toolkit.serving.format import SERVER
 from toolkit.serving.release import MODELS_DIR, RELEASE_FILE, Release, StepRelease
+from toolkit.supervisor.deployed import Target
 
 
-def of(directory: Path, plan: Release) -> Catalog:
-    """The pipeline of the release in `directory`, and its models.
+def of(target: Target, plan: Release) -> Catalog:
+    """The pipeline of a release, and its models.
 
     Raises:
         ModelError: the signature of a model cannot be read.
     """
+    directory = target.directory
     whole = ModelInfo(
         name=plan.name,
         kind="pipeline",
@@ -28,7 +30,8 @@ def of(directory: Path, plan: Release) -> Catalog:
         outputs=tuple(TensorInfo(item.name, item.datatype, item.shape, item.path) for item in plan.outputs),
         digest=hashlib.sha256((directory / RELEASE_FILE).read_bytes()).hexdigest(),
     )
-    return Catalog((whole, *(_model(directory, plan.name, step) for step in plan.steps)))
+    models = (_model(directory, plan.name, step) for step in plan.steps)
+    return Catalog((whole, *models), Path(target.release).name, target.variant)
 
 
 def _model(directory: Path, pipeline: str, step: StepRelease) -> ModelInfo:

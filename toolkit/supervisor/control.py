@@ -8,84 +8,63 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import Callable, NoReturn, Optional, TypeVar
-
-from filelock import FileLock, Timeout
+from typing import NoReturn, Optional
 
 from toolkit import child, ports, process
-from toolkit.errors import ServiceError, ToolkitError
+from toolkit.errors import ServiceError
 from toolkit.serving import release
 from toolkit.supervisor import state as states
-from toolkit.supervisor.replica import clean
-from toolkit.supervisor.service import SERVICE_LOG
+from toolkit.supervisor.conversation import SOCKET
+from toolkit.supervisor.deployed import Target
+from toolkit.supervisor.replica import clean, folder_of
 from toolkit.supervisor.settings import Settings
-from toolkit.supervisor.state import FAILED, READY, State
+from toolkit.supervisor.state import FAILED, READY, SERVICE_LOG, State
 
-LOCK_FILE = "service.lock"
+MODULE = "toolkit.supervisor.service"
 
 _KEPT_RUNS = 5
+
+_LETTING_GO_SECONDS = 2.0
 # gRPC's handlers for fork only warn: we never fork without exec.
 _ENVIRONMENT = {"GRPC_ENABLE_FORK_SUPPORT": "0", "PYTHONUNBUFFERED": "1"}
 
-# Longer than a deployment starts and verifies a service.
-_LOCK_SECONDS = 300
 
-Verified = TypeVar("Verified")
-
-
-def launch(home: Path, release_dir: Path, settings: Settings) -> State:
+def launch(home: Path, target: Target, provisional: bool = False) -> State:
     """Start the service of a release and wait until it is ready.
 
     Args:
         home: the pipeline's folder in the build directory.
+        provisional: it is not what is deployed before a command confirms that; see `channel`.
 
     Raises:
         ServiceError: one is running already, a port is taken, or it does not become ready.
     """
     _refuse_second(home)
-    _check_ports(settings)
+    _wait_for_ports(home, target.settings)
+    check_ports(target.settings)
+    limits = release.read(target.directory).limits
     run_dir = _make_run_dir(home)
-    started = _start(home, release_dir, run_dir, settings)
-    return _wait_until_ready(home, started, run_dir, release.read(release_dir).limits)
+    started = _start(home, target, run_dir, provisional)
+    return _wait_until_ready(home, started, run_dir, limits)
 
 
-def serve(home: Path, release_dir: Path, settings: Settings) -> NoReturn:
+def serve(home: Path, target: Target) -> NoReturn:
     """Become the service, in the foreground: this process is replaced, so signals of a service manager reach it.
 
     Raises:
         ServiceError: one is running already, or a port is taken.
     """
     _refuse_second(home)
-    _check_ports(settings)
+    _wait_for_ports(home, target.settings)
+    check_ports(target.settings)
     run_dir = _make_run_dir(home)
-    argv = _argv(home, release_dir, settings)
+    argv = _argv(home, target)
     os.environ.update(_ENVIRONMENT)
     os.chdir(run_dir)
     os.execv(argv[0], argv)
-
-
-@contextmanager
-def exclusive(home: Path) -> Iterator[None]:
-    """Nobody else starts, replaces or stops the service meanwhile; waits for who is at it.
-
-    Raises:
-        ServiceError: another command has been at it for minutes.
-    """
-    home.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(str(home / LOCK_FILE), timeout=_LOCK_SECONDS):
-            yield
-    except Timeout as error:
-        raise ServiceError(
-            f"another command has been changing the service for {_LOCK_SECONDS} s",
-            where=str(home / LOCK_FILE),
-            remedy="wait for it, or end it",
-        ) from error
 
 
 def _refuse_second(home: Path) -> None:
@@ -98,51 +77,18 @@ def _refuse_second(home: Path) -> None:
         )
 
 
-def switch(
-    home: Path,
-    release_dir: Path,
-    settings: Settings,
-    verify: Callable[[State], Verified],
-) -> tuple[State, Verified]:
-    """Have the service run the release, in the place of what runs now; if that fails, what ran before runs again.
-
-    Args:
-        verify: asks the new service; if it raises, the new service goes too.
-
-    Returns:
-        The service, and what `verify` returned.
-
-    Raises:
-        ToolkitError: it did not become ready, or that of `verify`; the message says what serves now.
-    """
-    current = states.running(home)
-    held = {current.http_port, current.grpc_port} if current is not None else set()
-    _check_ports(settings, held)
-    before = stop(home)
-    try:
-        state = launch(home, release_dir, settings)
-        return state, verify(state)
-    except ToolkitError as error:
-        told = _put_back(home, before)
-        raise type(error)(f"{error.message}\n  {told}", where=error.where, remedy=error.remedy) from error
-    except BaseException:
-        _put_back(home, before)
-        raise
+def _wait_for_ports(home: Path, settings: Settings) -> None:
+    """Until a service that was just killed has let go: its ports are free when the last of its threads has ended."""
+    last = states.read(home)
+    if last is None:
+        return
+    held = {last.http_port, last.grpc_port} & {settings.http_port, settings.grpc_port}
+    deadline = time.monotonic() + _LETTING_GO_SECONDS
+    while time.monotonic() < deadline and any(ports.try_bind(last.host, port) for port in held):
+        time.sleep(0.02)
 
 
-def _put_back(home: Path, before: Optional[State]) -> str:
-    """Have the service run what `before` records; what serves then, in words."""
-    try:
-        stop(home)
-        if before is None:
-            return "nothing serves now"
-        launch(home, Path(before.release), before.settings)
-        return f"the release before serves again, at {before.http_url}"
-    except ToolkitError as error:
-        return f"nothing serves now: the release before could not be started again: {error.message}"
-
-
-def _check_ports(settings: Settings, held: AbstractSet[int] = frozenset()) -> None:
+def check_ports(settings: Settings, held: AbstractSet[int] = frozenset()) -> None:
     """Both ports can be bound, but for those that are `held` by the service that is about to make way."""
     for protocol, port in (("HTTP", settings.http_port), ("GRPC", settings.grpc_port)):
         # Of a held port only the address can be tried.
@@ -169,25 +115,22 @@ def _make_run_dir(home: Path) -> Path:
         shutil.rmtree(old, ignore_errors=True)
     for old in runs.iterdir():
         # What a service that was killed could not take with it.
-        clean(old)
+        (old / SOCKET).unlink(missing_ok=True)
+        for folder in old.glob(str(folder_of("*"))):
+            clean(folder)
     path = runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}"
     path.mkdir(mode=0o700)
     return path
 
 
-def _argv(home: Path, release_dir: Path, settings: Settings) -> list[str]:
-    argv = [
-        sys.executable,
-        "-m",
-        "toolkit.supervisor.service",
-        str(home.resolve()),
-        str(release_dir.resolve()),
-    ]
-    return [*argv, json.dumps(asdict(settings))]
+def _argv(home: Path, target: Target, provisional: bool = False) -> list[str]:
+    absolute = replace(target, release=str(Path(target.release).resolve()))
+    argv = [sys.executable, "-m", MODULE, str(home.resolve()), json.dumps(absolute.to_json())]
+    return [*argv, "provisional"] if provisional else argv
 
 
-def _start(home: Path, release_dir: Path, run_dir: Path, settings: Settings) -> subprocess.Popen[bytes]:
-    argv = _argv(home, release_dir, settings)
+def _start(home: Path, target: Target, run_dir: Path, provisional: bool) -> subprocess.Popen[bytes]:
+    argv = _argv(home, target, provisional)
     with (run_dir / SERVICE_LOG).open("ab") as log:
         return process.start(argv, cwd=run_dir, env=_ENVIRONMENT, stdout=log, stderr=log)
 

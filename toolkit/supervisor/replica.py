@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 LOG, OUTPUT = "replica.log", "output.log"
 
+MODULE = "toolkit.serving.replica"
+
 _SOCKET, _PULSE = ".sock", ".pulse"
 
 # Bytes of a serialized request beside what the client sent.
@@ -49,7 +51,7 @@ class ReplicaProcess:
     def __init__(self, index: int, generation: int, directory: Path, plan: release.Release) -> None:
         self._plan = plan
         self._directory = directory
-        self._folder = Path(f"replica-{index}")
+        self._folder = folder_of(index)
         self._socket = self._folder / f"{generation}{_SOCKET}"
         self._pulse = self._socket.with_suffix(_PULSE)
         self._golden = release.cheapest_golden(directory)
@@ -80,7 +82,7 @@ class ReplicaProcess:
         raise self.failed(f"it gave no answer within {seconds:g} s")
 
     def _spawn(self) -> None:
-        argv = [sys.executable, "-m", "toolkit.serving.replica", str(self._directory)]
+        argv = [sys.executable, "-m", MODULE, str(self._directory)]
         threads = str(self._plan.limits.threads)
         environment = {
             "GLOG_minloglevel": "2",
@@ -180,12 +182,15 @@ class ReplicaProcess:
         )
 
 
-def clean(run_dir: Path) -> None:
-    """Remove the sockets and pulses of replicas that have ended."""
-    for folder in run_dir.glob("replica-*"):
-        for path in folder.iterdir():
-            if path.suffix in (_SOCKET, _PULSE):
-                path.unlink(missing_ok=True)
+def folder_of(index: int | str) -> Path:
+    """Where the replicas of a place run, within the run directory; of `*`, a pattern of all."""
+    return Path(f"replica-{index}")
+
+
+def clean(folder: Path) -> None:
+    """Remove the sockets and pulses of the replicas that ran in `folder` and have ended."""
+    for path in [*folder.glob(f"*{_SOCKET}"), *folder.glob(f"*{_PULSE}")]:
+        path.unlink(missing_ok=True)
 
 
 def _has_text(path: Path) -> bool:

@@ -1,9 +1,10 @@
 """The service process: the front door and the replicas behind it, until SIGTERM.
 
-    python -m toolkit.supervisor.service STATE_DIR RELEASE_DIR SETTINGS
+    python -m toolkit.supervisor.service STATE_DIR TARGET [provisional]
 
-SETTINGS is a JSON object, see `settings.py`. Runs in its run directory. Its record (`state.py`) says when it is ready,
-or why it failed.
+TARGET is a JSON object, see `deployed.Target`. Runs in its run directory. Its record (`state.py`) says when it is
+ready, or why it failed; what is deployed (`deployed.py`) it records when it is ready, or, if it is provisional, when a
+command confirms that it answers as it should (`channel.py`).
 """
 
 from __future__ import annotations
@@ -24,30 +25,31 @@ import uvloop
 from toolkit import logs
 from toolkit.errors import ServiceError, ToolkitError
 from toolkit.gateway import access
-from toolkit.gateway.options import GatewayOptions
-from toolkit.gateway.pool import Pool
 from toolkit.gateway.server import Gateway
 from toolkit.serving import release
-from toolkit.supervisor import catalog
-from toolkit.supervisor.fleet import Fleet, replica_count
+from toolkit.supervisor import front
+from toolkit.supervisor.channel import Channel
+from toolkit.supervisor.deployed import Target
+from toolkit.supervisor.deployment import gateway_options
 from toolkit.supervisor.notify import Notifier
 from toolkit.supervisor.replica import OUTPUT
-from toolkit.supervisor.settings import Settings
-from toolkit.supervisor.state import FAILED, READY, STOPPING, State, birth_of, running
+from toolkit.supervisor.rollouts import Rollouts
+from toolkit.supervisor.state import FAILED, READY, SERVICE_LOG, STOPPING, State, birth_of, running
 
 logger = logging.getLogger(__name__)
 
-SERVICE_LOG, ACCESS_LOG = "service.log", "access.log"
+ACCESS_LOG = "access.log"
 
 _RECORD_SECONDS = 0.5
 
 
-def main(state_dir: str, release_dir: str, settings: str) -> int:
+def main(state_dir: str, target: str, provisional: str = "") -> int:
     """Serve until told to stop; the exit code is 0 after a stop that was asked for."""
     logging.basicConfig(level=logging.INFO, format=logs.FORMAT)
     # It warns of every stranger that does not speak HTTP; they are told so themselves.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    plan = release.read(Path(release_dir))
+    first = Target.from_json(json.loads(target))
+    plan = release.read(first.directory)
     me = psutil.Process()
     other = running(Path(state_dir))
     if other is not None and other.pid != me.pid:
@@ -61,15 +63,16 @@ def main(state_dir: str, release_dir: str, settings: str) -> int:
         birth=birth_of(me.pid) or "",
         grace_seconds=plan.limits.grace_seconds,
         name=plan.name,
-        release=release_dir,
+        release=first.release,
+        variant=first.variant,
         run_dir=str(Path.cwd()),
-        settings=Settings(**json.loads(settings)),
+        settings=first.settings,
     )
     state.write(Path(state_dir))
     try:
         with ExitStack() as stack:
             _log_access(stack)
-            uvloop.run(Service(Path(state_dir), state, plan).run())
+            uvloop.run(Service(Path(state_dir), state, plan.limits).run(bool(provisional)))
     except ToolkitError as error:
         logger.error("%s", error)
         replace(state, status=FAILED, message=str(error)).write(Path(state_dir))
@@ -84,28 +87,23 @@ def _log_access(stack: ExitStack) -> None:
 
 
 class Service:
-    """The front door, the replicas, and the record of both."""
+    """The front door, the releases behind it, and the record of both."""
 
-    def __init__(self, state_dir: Path, state: State, plan: release.Release) -> None:
+    def __init__(self, state_dir: Path, state: State, limits: release.Limits) -> None:
         self._state_dir = state_dir
         self._state = state
-        self._grace = plan.limits.grace_seconds
+        # Now, since code that is edited later is not what runs.
+        self._front = front.of(state.settings, limits)
         self._notifier = Notifier()
-        directory = Path(state.release)
-        count = replica_count(plan.limits, state.settings.replicas)
-        pool = Pool(plan.limits.workers)
-        self._fleet = Fleet(directory, plan, count, pool)
         self._gateway = Gateway(
-            _gateway_options(state.settings, plan.limits),
-            catalog.of(directory, plan),
-            pool,
-            count * plan.limits.workers,
-            is_ready=lambda: self._fleet.ready,
-            statuses=self._fleet.statuses,
+            gateway_options(state.settings, limits), statuses=lambda: self._rollouts.statuses()
         )
 
-    async def run(self) -> None:
+    async def run(self, provisional: bool) -> None:
         """Serve until SIGTERM or SIGINT.
+
+        Args:
+            provisional: what is deployed is recorded when a command confirms it, not at once.
 
         Raises:
             ToolkitError: it could not be started.
@@ -113,40 +111,57 @@ class Service:
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        self._rollouts = Rollouts(self._state_dir, self._gateway, self._state.target)
         # The ports first: a taken one is known at once, and nothing has been started in vain.
         await self._gateway.start()
+        channel = Channel(self._rollouts, self._front, lambda: self._record(READY))
         telling: list[asyncio.Future[None]] = []
         try:
-            if await _unless(stopping, self._fleet.start()):
+            if await _unless(stopping, self._rollouts.start()):
+                await channel.start()
+                if not provisional:
+                    await self._rollouts.confirm()
                 self._tell_ready()
+                self._rollouts.settle()
                 telling = [
                     asyncio.ensure_future(item) for item in (self._keep_record(), self._keep_notifying())
                 ]
-                await _unless(stopping, self._fleet.ended())
+                await _unless(stopping, self._rollouts.ended())
         finally:
-            await self._stop(telling)
+            await self._stop(telling, channel)
 
-    async def _stop(self, telling: list[asyncio.Future[None]]) -> None:
+    async def _stop(self, telling: list[asyncio.Future[None]], channel: Channel) -> None:
         self._notifier.stopping()
         for task in telling:
             task.cancel()
+        await channel.stop()
         self._record(STOPPING)
-        await self._gateway.stop(self._grace if self._fleet.ready else 0)
-        await self._fleet.stop(self._grace)
+        current = self._rollouts.current
+        grace = current.plan.limits.grace_seconds
+        await self._gateway.stop(grace if current.fleet.ready else 0)
+        await self._rollouts.stop(grace)
         logger.info("stopped")
 
     def _tell_ready(self) -> None:
-        ports = replace(
-            self._state.settings, http_port=self._gateway.http_port, grpc_port=self._gateway.grpc_port
-        )
-        self._state = replace(self._state, settings=ports)
         self._record(READY)
-        self._notifier.ready(self._fleet.summary)
+        self._notifier.ready(self._rollouts.summary)
         logger.info("ready: %s, gRPC on %s", self._state.http_url, self._state.grpc_target)
 
     def _record(self, status: str) -> None:
-        statuses = [asdict(item) for item in self._fleet.statuses()]
-        self._state = replace(self._state, status=status, replicas=statuses)
+        current = self._rollouts.current
+        self._state = replace(
+            self._state,
+            status=status,
+            release=current.target.release,
+            variant=current.target.variant,
+            settings=replace(
+                current.target.settings,
+                http_port=self._gateway.http_port,
+                grpc_port=self._gateway.grpc_port,
+            ),
+            grace_seconds=current.plan.limits.grace_seconds,
+            replicas=[asdict(item) for item in self._rollouts.statuses()],
+        )
         try:
             self._state.write(self._state_dir)
         except OSError as error:
@@ -157,7 +172,7 @@ class Service:
         """Write the record anew whenever a replica has changed, and keep what native libraries print within bounds."""
         before = None
         while True:
-            now = [(item.state, item.pid, item.restarts) for item in self._fleet.statuses()]
+            now = [(item.state, item.pid, item.restarts) for item in self._rollouts.statuses()]
             if now != before:
                 self._record(READY)
                 before = now
@@ -168,7 +183,7 @@ class Service:
     async def _keep_notifying(self) -> None:
         """Tell systemd that this event loop turns; of the replicas, this process takes care itself."""
         while self._notifier.watchdog_seconds is not None:
-            self._notifier.alive(self._fleet.summary)
+            self._notifier.alive(self._rollouts.summary)
             await asyncio.sleep(self._notifier.watchdog_seconds)
 
 
@@ -183,21 +198,6 @@ async def _unless(stopping: asyncio.Event, work: Awaitable[None]) -> bool:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     return False
-
-
-def _gateway_options(settings: Settings, limits: release.Limits) -> GatewayOptions:
-    return GatewayOptions(
-        host=settings.host,
-        http_port=settings.http_port,
-        grpc_port=settings.grpc_port,
-        max_body_bytes=limits.max_body_bytes,
-        deadline=limits.deadline_seconds,
-        queue=limits.queue,
-        max_connections=limits.max_connections,
-        header_seconds=limits.header_seconds,
-        keys_file=Path(settings.keys_file) if settings.keys_file else None,
-        tls=settings.tls,
-    )
 
 
 if __name__ == "__main__":

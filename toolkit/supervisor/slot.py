@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from toolkit.errors import ServiceError
 from toolkit.gateway import status
+from toolkit.gateway.endpoint import Endpoint
 from toolkit.gateway.pool import Pool
 from toolkit.gateway.status import ReplicaStatus
 from toolkit.serving.release import Limits
@@ -60,6 +61,7 @@ class Slot:
         Raises:
             ServiceError: the replica could not be started.
         """
+        self._say(status.STARTING)
         self._enter(await self._begin())
 
     async def run(self) -> None:
@@ -259,6 +261,11 @@ class Slot:
         """Whether it is ready, and a golden inference succeeded so lately."""
         golden = self._current.golden_at if self._current is not None else None
         return self._state == status.READY and golden is not None and time.monotonic() - golden <= seconds
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """The way to the replica that fills this place; None while there is none."""
+        return self._current.endpoint if self._current is not None else None
 
     def holds(self, endpoint: object) -> bool:
         """Whether that is the way to the replica that fills this place."""

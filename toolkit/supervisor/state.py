@@ -8,9 +8,13 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Optional
 
+from toolkit.supervisor.deployed import RELEASE, Target
 from toolkit.supervisor.settings import Settings
 
 STATE_FILE = "service.json"
+
+# The log of the service, in its run directory.
+SERVICE_LOG = "service.log"
 
 STARTING, READY, STOPPING, FAILED = "starting", "ready", "stopping", "failed"
 
@@ -24,6 +28,7 @@ class State:
         created: when the process began, in seconds since the epoch; to show, since the clock may be set.
         birth: what tells this process from a later one of the same pid; see `birth_of`.
         release: the release's directory.
+        variant: which of its models answer; see `Target`.
         run_dir: where the service runs and logs.
         settings: how it runs; the ports are those in use.
         status: `starting`, `ready`, `stopping` or `failed`.
@@ -37,11 +42,17 @@ class State:
     release: str
     run_dir: str
     settings: Settings
+    variant: str = RELEASE
     birth: str = ""
     grace_seconds: float = 10.0
     status: str = STARTING
     message: str = ""
     replicas: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def target(self) -> Target:
+        """What serves, and how."""
+        return Target(self.release, self.settings, self.variant)
 
     @property
     def host(self) -> str:

@@ -1,0 +1,43 @@
+"""python -m tests.supervisor.replica RELEASE_DIR SOCKET PARENT MAILBOX: a fake replica in a process of its own.
+
+It has no use for the mailbox: what it is asked is small.
+It does what `fake.json` of its release says: `text` that it reads, `delay` of each answer, `start` seconds until it is
+there, `fails`: it ends at once with that exit code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from tests.fakes import LINES, FakeReplica
+from toolkit import process
+from toolkit.serving.pulse import Pulse
+
+
+def main(release: str, socket: str, parent: str, _: str) -> None:
+    process.die_with(int(parent))
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    plan = json.loads((Path(release) / "fake.json").read_text())
+    time.sleep(plan["start"])
+    if plan["fails"]:
+        print("it was told to fail", file=sys.stderr, flush=True)
+        os._exit(plan["fails"])
+    pulse = Pulse(Path(socket).with_suffix(".pulse"))
+    with FakeReplica(Path(socket)) as fake:
+        fake.plan.lines = [{**LINES[0], "text": plan["text"]}]
+        fake.plan.delay = plan["delay"]
+        while not stopping.wait(0.1):
+            pulse.beat()
+        fake.stop()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

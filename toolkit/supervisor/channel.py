@@ -1,0 +1,121 @@
+"""The service's end of the control channel; `conversation.py` has the protocol and the other end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Callable
+
+from toolkit.errors import ToolkitError
+from toolkit.supervisor import front
+from toolkit.supervisor.conversation import SOCKET, Message
+from toolkit.supervisor.deployed import Target
+from toolkit.supervisor.rollouts import Rollouts
+
+logger = logging.getLogger(__name__)
+
+
+class Channel:
+    """The service's end; for one event loop, in a process whose current directory is that of the run.
+
+    Args:
+        has: see `front.of`; what wants another front door has to be started anew.
+        record: called before an answer, so that the command finds in the record what it was told.
+    """
+
+    def __init__(self, rollouts: Rollouts, has: Mapping[str, str], record: Callable[[], None]) -> None:
+        self._rollouts = rollouts
+        self._has = has
+        self._record = record
+        self._conversations: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._server: asyncio.AbstractServer | None = None
+
+    async def start(self) -> None:
+        """Take connections."""
+        Path(SOCKET).unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._serve, path=SOCKET)
+        Path(SOCKET).chmod(0o600)
+
+    async def stop(self) -> None:
+        """End all conversations."""
+        self._stopping = True
+        if self._server is not None:
+            self._server.close()
+        for task in self._conversations:
+            task.cancel()
+        await asyncio.gather(*self._conversations, return_exceptions=True)
+        Path(SOCKET).unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._conversations.add(task)
+        try:
+            with contextlib.suppress(ConnectionError):
+                await self._converse(reader, writer)
+        except asyncio.CancelledError:
+            # By `stop`, which waits for it; asyncio's own callback would take it for an error.
+            pass
+        except Exception:
+            logger.exception("a conversation with a command failed")
+        finally:
+            self._conversations.discard(task)
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        mine = False
+        try:
+            while line := await reader.readline():
+                asked = json.loads(line)
+                work = asyncio.ensure_future(self._answer(asked))
+                # One that has gone must not go on changing anything; nothing else comes before the answer.
+                gone = asyncio.ensure_future(_gone(reader))
+                try:
+                    await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    gone.cancel()
+                    if not work.done():
+                        # What is confirmed is not taken back half-way.
+                        if asked["do"] == "shift" or self._stopping:
+                            work.cancel()
+                        await asyncio.wait({work})
+                if work.cancelled():
+                    return
+                answer = work.result()
+                mine = "shifted" in answer
+                writer.write(json.dumps(answer).encode() + b"\n")
+                await writer.drain()
+        finally:
+            # A service that stops need not: it has not recorded what was not confirmed.
+            if mine and not self._stopping:
+                await self._rollouts.revert()
+                self._record()
+
+    async def _answer(self, asked: Message) -> Message:
+        try:
+            if asked["do"] == "shift":
+                return await self._shift(Target.from_json(asked["target"]), asked["front"])
+            await (self._rollouts.confirm() if asked["do"] == "confirm" else self._rollouts.revert())
+            return {"done": True}
+        except ToolkitError as error:
+            return {"error": error.to_json()}
+        finally:
+            self._record()
+
+    async def _shift(self, target: Target, wanted: Mapping[str, str]) -> Message:
+        changed = front.changed(self._has, wanted)
+        if changed:
+            return {"changed": changed}
+        return {"shifted": asdict(await self._rollouts.shift(target))}
+
+
+async def _gone(reader: asyncio.StreamReader) -> None:
+    """Returns when the other end has closed, without taking anything that it said."""
+    while not reader.at_eof():
+        await asyncio.sleep(0.05)

@@ -1,0 +1,71 @@
+"""The control channel: a unix socket in the run directory, over which a command has the service put a release in front.
+
+A conversation is one connection, a JSON object a line, each answered by one:
+
+    {"do": "shift", "target": {...}, "front": {...}}   -> {"shifted": {...}}, {"changed": [names]}, or {"error": {...}}
+    {"do": "confirm"} or {"do": "revert"}              -> {"done": true}, or {"error": {...}}
+
+Who goes away before `confirm` has said `revert`: a command that is killed leaves what served before. Only the user of
+the service can connect. `channel.py` is the service's end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import ServiceError, from_json
+
+SOCKET = "control.sock"
+
+Message = dict[str, Any]
+
+
+class Conversation:
+    """A command's end."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._file = connection.makefile("rwb")
+
+    def ask(self, do: str, **fields: Any) -> Message:
+        """What the service answers.
+
+        Raises:
+            ToolkitError: the service's own, or it ended.
+        """
+        try:
+            self._file.write(json.dumps({"do": do, **fields}).encode() + b"\n")
+            self._file.flush()
+            line = self._file.readline()
+        except OSError as error:
+            raise ServiceError(
+                f"the service ended meanwhile: {error}", remedy="`make logs` shows why"
+            ) from error
+        if not line:
+            raise ServiceError("the service ended meanwhile", remedy="`make logs` shows why")
+        answer: Message = json.loads(line)
+        if "error" in answer:
+            raise from_json(answer["error"])
+        return answer
+
+
+@contextmanager
+def conversation(run_dir: Path) -> Iterator[Conversation]:
+    """Talk to the service that runs in `run_dir`; leaving before `confirm` takes back what was begun.
+
+    Raises:
+        OSError: nobody listens there.
+    """
+    handle = os.open(run_dir, os.O_RDONLY)
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            # The address of a unix socket has 107 bytes at most, and paths of run directories may be longer.
+            connection.connect(f"/proc/self/fd/{handle}/{SOCKET}")
+            yield Conversation(connection)
+    finally:
+        os.close(handle)
