@@ -19,7 +19,7 @@ from toolkit.client import protocol
 from toolkit.gateway import body, deadline, legacy, predict, schemas, trace
 from toolkit.gateway.faults import Fault
 from toolkit.gateway.keys import Keys
-from toolkit.oip import codec, messages, rest
+from toolkit.oip import codec, messages, rest, wire
 from toolkit.oip.errors import OipError
 from toolkit.pipeline import RequestError
 from toolkit.serving import fields
@@ -129,6 +129,7 @@ def _oip_binary_seeds() -> list[bytes]:
 
 
 def _oip_grpc(data: bytes) -> None:
+    wire.check(data)
     message = messages.ModelInferRequest.FromString(data)
     codec.requested(message)
     codec.inputs(message)

@@ -218,3 +218,14 @@ def test_a_deadline_of_the_client_reaches_the_desk_and_is_never_above_the_servic
 def test_methods_that_there_are_not_are_unimplemented(client: Any) -> None:
     with pytest.raises(InferenceServerException, match="UNIMPLEMENTED"):
         client.get_inference_statistics()
+
+
+def test_millions_of_empty_fields_are_refused_before_an_object_is_made_of_each(
+    shared: tuple[Counter, FakeDesk], desk: FakeDesk
+) -> None:
+    with grpc.insecure_channel(shared[0].grpc) as channel:
+        call = channel.unary_unary(f"/{oip.SERVICE}/{oip.INFER}")
+        refused(
+            lambda: call(b"\x2a\x00" * 1_000_000), grpc.StatusCode.INVALID_ARGUMENT, "more than 10000 fields"
+        )
+    assert desk.places == FakeDesk().places

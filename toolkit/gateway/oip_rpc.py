@@ -12,7 +12,7 @@ from toolkit.gateway import oip_infer, oip_meta
 from toolkit.gateway.deadline import Deadline
 from toolkit.gateway.desk import Desk
 from toolkit.gateway.faults import BadRequest
-from toolkit.oip import messages
+from toolkit.oip import messages, wire
 
 # A serialized request and the call's context in, a serialized response out; raises a Fault.
 Unary = Callable[[bytes, Any], Awaitable[bytes]]
@@ -42,6 +42,8 @@ def functions(desk: Desk) -> dict[str, Unary]:
 
     async def model_infer(request: bytes, context: Any) -> bytes:
         with desk.slot():
+            with oip_infer.told("the model"):
+                wire.check(request)
             asked = _parse(messages.ModelInferRequest, request)
             return await oip_infer.infer(desk, asked, deadline_of(context, desk))
 
