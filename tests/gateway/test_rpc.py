@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -110,3 +111,13 @@ def test_without_a_replica_the_code_is_unavailable_at_the_deadline() -> None:
 def test_a_crash_of_the_replica_is_internal(door: Door, replica: FakeReplica) -> None:
     replica.plan.crash = True
     assert refused(door.target)[0] is grpc.StatusCode.INTERNAL
+
+
+def test_a_call_that_is_refused_for_its_key_is_counted_as_a_request(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("mobile:0123456789abcdef0123456789abcdef\n")
+    keys.chmod(0o600)
+    with Door(settings=options(keys_file=keys)) as door:
+        assert refused(door.target)[0] is grpc.StatusCode.UNAUTHENTICATED
+        found = door.ask("GET", "/metrics", headers={"X-API-Key": "0123456789abcdef0123456789abcdef"}).text
+    assert 'serving_requests_total{code="UNAUTHENTICATED",protocol="paddle_grpc"} 1.0' in found

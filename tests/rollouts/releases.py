@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ def make(release: Path, folder: Path) -> list[Path]:
     made = []
     for name in ("ocr-1", "ocr-2"):
         path = _marked(release, folder / name, f" [{name}]")
-        _marked(release, path / FP32, f" [{name} in fp32]")
+        shutil.rmtree(path / FP32, ignore_errors=True)
+        in_fp32 = release / FP32 if (release / FP32).is_dir() else release
+        _marked(in_fp32, path / FP32, f" [{name} in fp32]")
         made.append(path)
     return made
 

@@ -25,6 +25,9 @@ from toolkit.gateway.trace import continued, request_id
 
 _PADDLE, _OIP = "paddle_grpc", "oip_grpc"
 
+# The calls that are counted as requests, with the protocol that they are of.
+_PREDICTING = {protocol.PATH: _PADDLE, oip.INFER_PATH: _OIP}
+
 # How often clients that watch the health learn of a change.
 _HEALTH_SECONDS = 0.25
 
@@ -179,18 +182,21 @@ class _Doorkeeper(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # gener
         try:
             _key_name.set(self._keys.check(metadata.get("authorization"), metadata.get("x-api-key")))
         except Fault as fault:
-            self._metrics.refused(fault.status)
-            return _refusing(handler, details.method, fault)
+            return _refusing(handler, details.method, fault, self._metrics)
         return handler
 
 
-def _refusing(handler: Any, path: str, fault: Fault) -> Any:
+def _refusing(handler: Any, path: str, fault: Fault, metrics: Metrics) -> Any:
     """A handler of the same kind that aborts."""
+    name = _PREDICTING.get(path, "")
 
     async def refuse(request: Any, context: Any) -> None:
-        record = _record("", path, context)
+        record = _record(name, path, context)
         record.error = fault.message
         record.log(fault.code.name, 0)
+        metrics.refused(fault.status)
+        if name:
+            metrics.request(name, fault.code.name, record.seconds)
         await context.abort(fault.code, f"{fault.message}: {fault.remedy}")
 
     unary, streaming = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
