@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 import click
 
-from toolkit.cli import bundled, reach, show
+from toolkit.cli import bundled, examples, reach, show
 from toolkit.cli import result as results
 from toolkit.cli.ask import ask
 from toolkit.cli.bundled import Bundled
@@ -151,5 +151,5 @@ def _print(context: Context, evaluation: Any, page: str, switched: Switched[Repo
     click.echo(f"report: {page}")
     click.echo(show.smoke(switched.proof))
     click.echo(
-        f"\n{state.name} is deployed ({seconds:.0f} s){show.rollout(switched)}\n\n{show.endpoints(state)}"
+        f"\n{state.name} is deployed ({seconds:.0f} s){show.rollout(switched)}\n\n{examples.endpoints(state)}"
     )

@@ -11,7 +11,7 @@ from typing import Any, Optional
 import click
 import psutil
 
-from toolkit.cli import reach, show
+from toolkit.cli import examples, reach, show
 from toolkit.cli.ask import ask
 from toolkit.cli.options import (
     context_of,
@@ -53,7 +53,7 @@ def launch(command: click.Context, /, as_json: bool, **options: Any) -> None:
     if as_json:
         show.as_json(state.to_json())
     else:
-        click.echo(show.endpoints(state))
+        click.echo(examples.endpoints(state))
 
 
 @click.command("serve")

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Optional
 
 import click
 
-from toolkit.serving import release
-from toolkit.supervisor.state import State
 from toolkit.supervisor.switch import Switched
 
 
@@ -86,26 +81,6 @@ def _points(drop: float) -> str:
     return f"{0:>7.2f}" if abs(drop) < 0.005 else f"{drop:>+7.2f}"
 
 
-def endpoints(state: State) -> str:
-    """Where the service answers, with lines that work as they are printed."""
-    image = shlex.quote(_shortest(release.goldens(Path(state.release))[0][0]))
-    python = shlex.quote(_shortest(Path(sys.executable)))
-    return f"""HTTP  {state.http_url}/predict/{state.name}
-gRPC  {state.grpc_target}
-
-(printf '{{"image":"'; base64 -w0 {image}; printf '"}}') | \\
-  curl -sS -H 'Content-Type: application/json' --data-binary @- {state.http_url}/predict/{state.name}
-
-{python} - {image} <<'EOF'
-import sys
-from pathlib import Path
-from toolkit.client import GrpcClient
-with GrpcClient({state.grpc_target!r}) as client:
-    for line in client.predict({state.name!r}, Path(sys.argv[1])).lines:
-        print(f"{{line.score:.2f}} {{line.text}}")
-EOF"""
-
-
 def rollout_json(switched: Switched[Any]) -> dict[str, Any]:
     """How a release came to serve, for programs."""
     kept = ("seconds", "warm", "why_stopped")
@@ -120,13 +95,6 @@ def rollout(switched: Switched[Any]) -> str:
         return ""
     how = " by a replica that stood by" if switched.warm else ""
     return f"; it served after {switched.seconds:.1f} s{how}"
-
-
-def _shortest(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 def smoke(report: Mapping[str, Any]) -> str:
