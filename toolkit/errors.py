@@ -106,6 +106,12 @@ class ReleaseError(ToolkitError):
     exit_code = 12
 
 
+class CanaryError(ToolkitError):
+    """A new release did worse than the one that serves, or was not shown to do as well, while both answered."""
+
+    exit_code = 13
+
+
 def from_json(data: dict[str, Any]) -> ToolkitError:
     """The error that `ToolkitError.to_json` described, of its own class again."""
     classes: dict[str, type[ToolkitError]] = {cls.__name__: cls for cls in ToolkitError.__subclasses__()}

@@ -33,6 +33,7 @@ class Record:
         client: address of the caller.
         key: name of the API key, if keys are asked for.
         desk: of the release that the request belongs to; None: it has not asked yet.
+        instead: the desk that answers if the one that the request was given to on trial cannot; None: it was not.
         release, variant: the names of that release; see `Catalog`.
         replica: who answered; None: nobody.
         attempts: replicas that it was given to.
@@ -49,6 +50,7 @@ class Record:
     client: str = ""
     key: str = ""
     desk: Desk | None = None
+    instead: Desk | None = None
     release: str = ""
     variant: str = ""
     replica: int | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable
 from functools import partial
 
 from toolkit.gateway import access
@@ -58,6 +59,24 @@ class Dispatcher:
                 if second.reached:
                     raise self._blame(request, endpoint) from None
 
+    def repeat(self, path: str, request: bytes, seconds: float) -> Awaitable[Reply | None] | None:
+        """Have an idle replica answer what no client waits for; nothing of it is counted.
+
+        Args:
+            seconds: to wait for it.
+
+        Returns:
+            What it answers, None: nothing; or, where no replica is idle, None at once.
+        """
+        endpoint = self._pool.take_idle() if self._poisons.find(request) is None else None
+        return None if endpoint is None else self._repeat(endpoint, path, request, seconds)
+
+    async def _repeat(self, endpoint: Endpoint, path: str, request: bytes, seconds: float) -> Reply | None:
+        work = asyncio.ensure_future(endpoint.call(path, request))
+        work.add_done_callback(partial(self._ended, endpoint, None))
+        await asyncio.wait({work}, timeout=seconds)
+        return work.result() if work.done() and not work.cancelled() and work.exception() is None else None
+
     def _blame(self, request: bytes, endpoint: Endpoint) -> Exception:
         """What a request is told that had a replica for itself, and lost it."""
         if endpoint.excused and not self._poisons.suspected(request):
@@ -93,12 +112,12 @@ class Dispatcher:
         self._metrics.timings(record.queue_seconds, reply.timings)
         return reply
 
-    def _ended(self, endpoint: Endpoint, began: float, work: asyncio.Future[Reply]) -> None:
+    def _ended(self, endpoint: Endpoint, began: float | None, work: asyncio.Future[Reply]) -> None:
         failure = None if work.cancelled() else work.exception()
         if isinstance(failure, Gone):
             self._pool.suspect(endpoint)
-        worked = not work.cancelled() and failure is None
-        self._pool.give_back(endpoint, time.monotonic() - began if worked else None)
+        worked = began is not None and not work.cancelled() and failure is None
+        self._pool.give_back(endpoint, time.monotonic() - began if worked and began is not None else None)
 
 
 def _poison(digest: str) -> Poison:

@@ -27,6 +27,11 @@ class Fault(Exception):
         self.message = message
         self.remedy = remedy
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the service's doing, not the request's."""
+        return self.status >= 500
+
 
 class BadRequest(Fault):
     """The request is not what the protocol asks for, or its image is not one."""

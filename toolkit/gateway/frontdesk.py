@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Callable
 
 from toolkit import oip
 from toolkit.client import protocol
+from toolkit.gateway import access
 from toolkit.gateway.catalog import Catalog
 from toolkit.gateway.deadline import Deadline
 from toolkit.gateway.dispatch import Dispatcher
+from toolkit.gateway.endpoint import Reply
 from toolkit.gateway.faults import (
     BadRequest,
     Fault,
@@ -33,6 +36,23 @@ _BY_ERR_NO: dict[int, tuple[type[Fault], str]] = {
 }
 
 
+@dataclass
+class Tally:
+    """Requests to a release, only ever rising.
+
+    Attributes:
+        failed: those that it has no answer to through its own doing, or that a replica of it went away from.
+    """
+
+    requests: int = 0
+    failed: int = 0
+
+    def add(self, failed: bool) -> None:
+        """One more."""
+        self.requests += 1
+        self.failed += failed
+
+
 class FrontDesk:
     """Implements `Desk`; for one event loop.
 
@@ -43,6 +63,8 @@ class FrontDesk:
     Attributes:
         options, catalog: as given.
         in_flight: places that are held.
+        tally: of the requests that it was asked.
+        answered: called with each request to the pipeline that it answered a client, and the reply; must not block.
     """
 
     def __init__(
@@ -57,6 +79,8 @@ class FrontDesk:
         self.options = options
         self.catalog = catalog
         self.in_flight = 0
+        self.tally = Tally()
+        self.answered: Callable[[FrontDesk, bytes, Reply], None] | None = None
         self._pool = pool
         self._dispatcher = dispatcher
         self._places = places
@@ -103,8 +127,49 @@ class FrontDesk:
 
     async def pipeline(self, request: bytes, deadline: Deadline) -> bytes:
         """See `Desk.pipeline`."""
-        return (await self._dispatcher.ask(protocol.PATH, request, deadline)).body
+        reply = await self._ask(protocol.PATH, request, deadline, is_own_error)
+        if self.answered is not None:
+            self.answered(self, request, reply)
+        return reply.body
 
     async def infer(self, request: bytes, deadline: Deadline) -> bytes:
         """See `Desk.infer`."""
-        return (await self._dispatcher.ask(oip.INFER_PATH, request, deadline)).body
+        return (await self._ask(oip.INFER_PATH, request, deadline)).body
+
+    async def _ask(
+        self,
+        path: str,
+        request: bytes,
+        deadline: Deadline,
+        is_failure: Callable[[bytes], bool] = lambda body: False,
+    ) -> Reply:
+        """What a replica answers, and the tally of it."""
+        record = access.current()
+        before = record.attempts
+        try:
+            reply = await self._dispatcher.ask(path, request, deadline)
+        except Fault as fault:
+            self.tally.add(failed=fault.is_own)
+            raise
+        # There is a second attempt where the first replica went away.
+        self.tally.add(failed=record.attempts - before > 1 or is_failure(reply.body))
+        return reply
+
+    def repeat(self, request: bytes) -> Awaitable[Reply | None] | None:
+        """Ask an idle replica what another release has answered; see `Dispatcher.repeat`."""
+        asking = self._dispatcher.repeat(protocol.PATH, request, self.options.deadline)
+        return None if asking is None else self._counted(asking)
+
+    async def _counted(self, asking: Awaitable[Reply | None]) -> Reply | None:
+        reply = await asking
+        if reply is None or is_own_error(reply.body):
+            self.tally.add(failed=True)
+        return reply
+
+
+def is_own_error(body: bytes) -> bool:
+    """Whether a `protocol.Response` tells of an error that no request is to blame for.
+
+    One without an error does not have the field, which is the first.
+    """
+    return body[:1] == b"\x08" and protocol.http_status(protocol.Response.FromString(body).err_no) >= 500

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 
 import grpc
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -55,8 +55,12 @@ SECONDS = (
 )
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
-# What became of a rollout: it serves; it failed before it served; it served, and was taken back.
-ROLLOUTS = ("success", "failed", "reverted")
+# What became of a rollout: it serves; it failed before it served; it served, and was taken back; it failed on trial.
+ROLLOUTS = ("success", "failed", "reverted", "canary_failed")
+
+MEASUREMENTS = ("errors", "latency", "answers")
+RESULTS = ("success", "failure", "inconclusive")
+MIRRORED = ("compared", "failed", "dropped")
 
 # Nothing that is counted here takes longer; what claims to is no time.
 _LONGEST = 86_400.0
@@ -83,6 +87,7 @@ class Metrics:
         self._service = _Service(registry, version, ready, in_flight, queued)
         self._count_requests(registry)
         self._time_stages(registry)
+        self._compare_releases(registry)
         ReplicaCollector(registry, replicas)
         ProcessCollector(registry=registry)
 
@@ -127,6 +132,35 @@ class Metrics:
             [(result,) for result in ROLLOUTS],
         )
 
+    def _compare_releases(self, registry: CollectorRegistry) -> None:
+        self._analyses = Counter(
+            registry,
+            "serving_canary_analyses",
+            "Measurements of a release on trial, and of what the watch found amiss.",
+            ("measurement", "result"),
+            product(MEASUREMENTS, RESULTS),
+        )
+        self._mirrored = Counter(
+            registry,
+            "serving_mirrored",
+            "Requests that a second release was to be asked, too.",
+            ("result",),
+            [(result,) for result in MIRRORED],
+        )
+        self._canary_share = Gauge(
+            "serving_canary_ratio", "Share of the requests that a release on trial gets.", registry=registry
+        )
+        self._disagreement = Gauge(
+            "serving_disagreement_ratio",
+            "How much the answers of two releases, or of a release and its FP32 models, differ.",
+            registry=registry,
+        )
+        self._latency_ratio = Gauge(
+            "serving_latency_ratio",
+            "A release on trial takes so many times as long as what serves, in the median.",
+            registry=registry,
+        )
+
     def _time_stages(self, registry: CollectorRegistry) -> None:
         self._stage_seconds = Histogram(
             registry,
@@ -159,6 +193,26 @@ class Metrics:
     def rolled_out(self, result: str) -> None:
         """A rollout has ended with one of `ROLLOUTS`."""
         self._rollouts.add(result)
+
+    def analysed(self, measurement: str, result: str) -> None:
+        """One of `MEASUREMENTS` had one of `RESULTS`."""
+        self._analyses.add(measurement, result)
+
+    def mirrored(self, result: str) -> None:
+        """A second release was to be asked, with one of `MIRRORED`."""
+        self._mirrored.add(result)
+
+    def canary_weight(self, percent: float) -> None:
+        """A release on trial has this share of the requests."""
+        self._canary_share.set(percent / 100)
+
+    def disagreement(self, rate: float) -> None:
+        """The answers of two releases differ by this, 0..1."""
+        self._disagreement.set(rate)
+
+    def latency_ratio(self, ratio: float) -> None:
+        """A release on trial takes so many times as long as what serves."""
+        self._latency_ratio.set(ratio)
 
     def request(self, protocol: str, code: str, seconds: float) -> None:
         """A request came to its end.

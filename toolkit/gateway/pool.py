@@ -117,6 +117,17 @@ class Pool:
             "the request waited for a model server until its deadline", "try again later, or allow more time"
         )
 
+    def take_idle(self) -> Endpoint | None:
+        """A replica that has nothing to do, for what no client waits for; None: there is none to spare.
+
+        A client may be given it meanwhile; where replicas take one request at a time, another one has to be left.
+        """
+        idle = [item for item in self._endpoints if item.in_flight == 0]
+        if self._waiters or len(idle) < (2 if self._depth == 1 else 1):
+            return None
+        idle[0].in_flight += 1
+        return idle[0]
+
     def give_back(self, endpoint: Endpoint, seconds: float | None = None) -> None:
         """The request that the replica was taken for has ended, after `seconds` of work if that counts."""
         endpoint.in_flight -= 1

@@ -1,15 +1,30 @@
-"""Which release answers a request: the one that served when it came, and the same for all that it asks."""
+"""Which release answers a request: the one that served when it came, and the same for all that it asks.
+
+A release on trial gets a share of the predictions. One that it fails is answered by the release that serves: a bad one
+costs clients time, and no answers.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TypeVar
 
 from toolkit.gateway import access
+from toolkit.gateway.access import Record
 from toolkit.gateway.catalog import Catalog
 from toolkit.gateway.deadline import Deadline
 from toolkit.gateway.desk import Desk
-from toolkit.gateway.faults import NotReady
+from toolkit.gateway.faults import Fault, NotReady, Poison
+from toolkit.gateway.frontdesk import FrontDesk, is_own_error
 from toolkit.gateway.options import GatewayOptions
+
+Answer = TypeVar("Answer")
+
+_WHOLE = 100.0
+
+# Of the time until its deadline, what a request may spend with a release on trial.
+_SHARE = 0.5
 
 
 class Reception:
@@ -21,10 +36,17 @@ class Reception:
 
     def __init__(self) -> None:
         self._desk: Desk | None = None
+        self._trial: FrontDesk | None = None
+        self._percent = self._due = 0.0
 
     def shift(self, desk: Desk) -> None:
         """Have requests that come from now on answered by `desk`."""
         self._desk = desk
+        self.split(None)
+
+    def split(self, desk: FrontDesk | None, percent: float = 0.0) -> None:
+        """Give `desk` this share of the predictions, exactly, in the place of the one that serves; None: no share."""
+        self._trial, self._percent = desk, percent
 
     @property
     def _mine(self) -> Desk:
@@ -32,8 +54,8 @@ class Reception:
         if record.desk is None:
             if self._desk is None:
                 raise NotReady("the service is starting", "try again in a moment; /readyz says when it is")
-            record.desk = self._desk
-            record.release, record.variant = self._desk.catalog.release, self._desk.catalog.variant
+            _give(record, self._desk)
+        assert record.desk is not None
         return record.desk
 
     @property
@@ -51,18 +73,71 @@ class Reception:
         """See `Desk.ready`."""
         return self._desk is not None and self._mine.ready
 
-    def slot(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def slot(self) -> Iterator[None]:
         """See `Desk.slot`."""
-        return self._mine.slot()
+        mine = self._mine
+        with ExitStack() as stack:
+            if not self._is_for_trial(mine, stack):
+                stack.enter_context(mine.slot())
+            yield
+
+    def _is_for_trial(self, mine: Desk, stack: ExitStack) -> bool:
+        """Whether it is the turn of the release on trial, and it has a place; the request has that then."""
+        trial = self._trial
+        if trial is None or mine is not self._desk:
+            return False
+        self._due += self._percent
+        if self._due < _WHOLE:
+            return False
+        self._due -= _WHOLE
+        try:
+            stack.enter_context(trial.slot())
+        except Fault:
+            trial.tally.add(failed=True)
+            return False
+        record = access.current()
+        record.instead = mine
+        _give(record, trial)
+        return True
 
     async def predict(self, image: bytes, deadline: Deadline) -> str:
         """See `Desk.predict`."""
-        return await self._mine.predict(image, deadline)
+        return await self._ask(lambda desk, until: desk.predict(image, until), deadline)
 
     async def pipeline(self, request: bytes, deadline: Deadline) -> bytes:
         """See `Desk.pipeline`."""
-        return await self._mine.pipeline(request, deadline)
+        return await self._ask(lambda desk, until: desk.pipeline(request, until), deadline, is_own_error)
 
     async def infer(self, request: bytes, deadline: Deadline) -> bytes:
         """See `Desk.infer`."""
-        return await self._mine.infer(request, deadline)
+        return await self._ask(lambda desk, until: desk.infer(request, until), deadline)
+
+    async def _ask(
+        self,
+        ask: Callable[[Desk, Deadline], Awaitable[Answer]],
+        deadline: Deadline,
+        is_failure: Callable[[Answer], bool] = lambda answer: False,
+    ) -> Answer:
+        """What the request's desk answers; where that is on trial and fails, what the one that serves does."""
+        mine, record = self._mine, access.current()
+        if record.instead is None:
+            return await ask(mine, deadline)
+        try:
+            answer = await ask(mine, Deadline.after(deadline.remaining * _SHARE))
+            if not is_failure(answer):
+                return answer
+        except Poison:
+            raise
+        except Fault as fault:
+            if not fault.is_own:
+                raise
+        _give(record, record.instead)
+        record.instead = None
+        return await ask(self._mine, deadline)
+
+
+def _give(record: Record, desk: Desk) -> None:
+    """From now on the request belongs to `desk`."""
+    record.desk = desk
+    record.release, record.variant = desk.catalog.release, desk.catalog.variant

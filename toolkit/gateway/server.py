@@ -22,6 +22,7 @@ from toolkit.gateway.dispatch import Dispatcher
 from toolkit.gateway.frontdesk import FrontDesk
 from toolkit.gateway.keys import Keys
 from toolkit.gateway.metrics import Metrics
+from toolkit.gateway.mirror import Mirror, Pair
 from toolkit.gateway.options import GatewayOptions
 from toolkit.gateway.pool import Pool
 from toolkit.gateway.reception import Reception
@@ -61,6 +62,7 @@ class Gateway:
         self._keys = Keys.load(options.keys_file, os.environ)
         self._desks: list[FrontDesk] = []
         self._reception = Reception()
+        self._mirror: Mirror | None = None
         self.metrics = Metrics(
             statuses,
             in_flight=lambda: sum(desk.in_flight for desk in self._desks),
@@ -100,6 +102,21 @@ class Gateway:
         """Give new requests to `desk`; those under way stay with the desk that they came to."""
         self._reception.shift(desk)
         self.metrics.serve(desk.catalog)
+
+    def split(self, desk: FrontDesk | None, percent: float = 0.0) -> None:
+        """Give `desk` that share of new predictions, on trial; None: no share. `shift` ends that, too."""
+        self._reception.split(desk, percent)
+
+    def mirror(self, first: FrontDesk, second: FrontDesk, share: float, seen: Callable[[Pair], None]) -> None:
+        """Have a share, 0..1, of what either of two desks answers asked of the other, too; see `Mirror`."""
+        self.mirror_off()
+        self._mirror = Mirror(first, second, share, seen, self.metrics)
+
+    def mirror_off(self) -> None:
+        """Ask no second desk any more."""
+        if self._mirror is not None:
+            self._mirror.stop()
+            self._mirror = None
 
     def close(self, desk: FrontDesk) -> None:
         """Forget a desk that takes no requests and has none."""
