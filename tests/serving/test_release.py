@@ -11,6 +11,7 @@ from toolkit.engines.options import PredictorOptions
 from toolkit.errors import TemplateError
 from toolkit.serving import release
 from toolkit.serving.release import Agreement
+from toolkit.spec.model import CanarySpec, WatchSpec
 
 PREDICTOR = PredictorOptions("int8", "onednn", op_set=("conv2d",))
 
@@ -80,6 +81,12 @@ def test_a_release_of_before_says_nothing_of_agreement(tmp_path: Path) -> None:
     assert release.read(write(tmp_path, yaml.safe_dump(RELEASE))).agreement is None
 
 
+def test_a_release_of_before_has_the_canary_and_the_watch_of_the_specs_defaults(tmp_path: Path) -> None:
+    found = release.read(write(tmp_path, yaml.safe_dump(RELEASE)))
+    assert found.canary.model_dump() == CanarySpec().model_dump()
+    assert found.watch.model_dump() == WatchSpec().model_dump()
+
+
 def test_a_folder_without_a_release_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path).message == "this is no rendered release"
 
@@ -90,6 +97,8 @@ def test_a_folder_without_a_release_is_refused(tmp_path: Path) -> None:
         ({"steps": None}, "steps"),
         ({"surplus": 1}, "surplus"),
         ({"limits": {**RELEASE["limits"], "queue": "many"}}, "limits.queue"),
+        ({"canary": {"steps": ["half"]}}, "canary.steps.0"),
+        ({"watch": {"samples": 0.1}}, "watch.samples"),
         ({"agreement": {**AGREEMENT, "kind": "taste"}}, "agreement.kind"),
         ({"agreement": {**AGREEMENT, "mean": 0.1}}, "agreement.mean"),
         ({"steps": [{**RELEASE["steps"][0], "precison": "int8"}]}, "steps.0.precison"),

@@ -87,6 +87,30 @@ class Limits(_Part):
     starts: int = 1
 
 
+class Canary(_Part):
+    """How this release is tried on a part of the requests, and what takes it back; see `CanarySpec`."""
+
+    steps: tuple[int, ...] = (10, 25, 50)
+    interval_seconds: float = 30.0
+    successes: int = 1
+    failures: int = 0
+    inconclusives: int = 10
+    min_requests: int = 30
+    mirror: float = 0.2
+    max_errors: float = 0.01
+    max_latency_ratio: float = 1.5
+    max_disagreement: float = 0.01
+
+
+class Watch(_Part):
+    """How this release is compared with its FP32 variant on live requests; see `WatchSpec`."""
+
+    sample: float = 0.0
+    window: int = 200
+    max_disagreement: float = 0.02
+    rollback: bool = False
+
+
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Agreement:
     """How much its answers differ from native FP32's, as the gate measured it on the validation samples.
@@ -124,6 +148,8 @@ class Release(_Part):
     outputs: tuple[Output, ...]
     steps: tuple[StepRelease, ...]
     limits: Limits
+    canary: Canary = Canary()
+    watch: Watch = Watch()
     agreement: Optional[Agreement] = None
 
 
