@@ -53,6 +53,7 @@ OWNERS |= {
 }
 OWNERS["pydantic"] |= {"gateway"}
 OWNERS |= {"cyclonedx": {"bundle"}, "packageurl": {"bundle"}, "zstandard": {"bundle"}}
+OWNERS |= {"rapidfuzz": {"evaluation"}}
 OWNERS |= {"swagger_ui_bundle": {"gateway"}, "prometheus_client": {"gateway"}, "grpc_health": {"gateway"}}
 
 MODULES = sorted((ROOT / "toolkit").rglob("*.py"))

@@ -10,6 +10,8 @@ import yaml
 from toolkit.engines.options import PredictorOptions
 from toolkit.errors import TemplateError
 from toolkit.serving import release
+from toolkit.serving.release import Agreement
+from toolkit.spec.model import CanarySpec, WatchSpec
 
 PREDICTOR = PredictorOptions("int8", "onednn", op_set=("conv2d",))
 
@@ -49,6 +51,9 @@ RELEASE: dict[str, Any] = {
 }
 
 
+AGREEMENT = {"kind": "text", "path": "lines.text", "rate": 0.002, "high": 0.004, "samples": 60}
+
+
 def write(folder: Path, text: str) -> Path:
     (folder / release.RELEASE_FILE).write_text(text, encoding="utf-8")
     return folder
@@ -67,6 +72,21 @@ def test_a_release_is_read_with_the_engine_settings_of_each_step(tmp_path: Path)
     assert found.steps[0].predictor_options == PREDICTOR
 
 
+def test_a_release_says_how_far_its_answers_agree_with_those_of_native_fp32(tmp_path: Path) -> None:
+    found = release.read(write(tmp_path, yaml.safe_dump({**RELEASE, "agreement": AGREEMENT})))
+    assert found.agreement == Agreement("text", "lines.text", rate=0.002, high=0.004, samples=60)
+
+
+def test_a_release_of_before_says_nothing_of_agreement(tmp_path: Path) -> None:
+    assert release.read(write(tmp_path, yaml.safe_dump(RELEASE))).agreement is None
+
+
+def test_a_release_of_before_has_the_canary_and_the_watch_of_the_specs_defaults(tmp_path: Path) -> None:
+    found = release.read(write(tmp_path, yaml.safe_dump(RELEASE)))
+    assert found.canary.model_dump() == CanarySpec().model_dump()
+    assert found.watch.model_dump() == WatchSpec().model_dump()
+
+
 def test_a_folder_without_a_release_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path).message == "this is no rendered release"
 
@@ -77,6 +97,10 @@ def test_a_folder_without_a_release_is_refused(tmp_path: Path) -> None:
         ({"steps": None}, "steps"),
         ({"surplus": 1}, "surplus"),
         ({"limits": {**RELEASE["limits"], "queue": "many"}}, "limits.queue"),
+        ({"canary": {"steps": ["half"]}}, "canary.steps.0"),
+        ({"watch": {"samples": 0.1}}, "watch.samples"),
+        ({"agreement": {**AGREEMENT, "kind": "taste"}}, "agreement.kind"),
+        ({"agreement": {**AGREEMENT, "mean": 0.1}}, "agreement.mean"),
         ({"steps": [{**RELEASE["steps"][0], "precison": "int8"}]}, "steps.0.precison"),
     ],
 )

@@ -15,7 +15,7 @@ from toolkit.cli import result as results
 from toolkit.cli import show
 from toolkit.errors import GateError, InconclusiveError
 from toolkit.report import write
-from toolkit.spec.model import TargetsSpec
+from toolkit.spec.model import CanarySpec, TargetsSpec, WatchSpec
 from toolkit.stages import evaluate
 
 INT8 = {(name, A): Plant(BETWEEN, 3.0) for name in ("det", "rec")}
@@ -171,10 +171,19 @@ def test_what_stepped_back_is_not_kept_for_lesser_cpus(
     assert outcome.result["models"]["det"]["levels"]["AVX2"]["label"] == "fp32"
 
 
-def test_where_the_service_runs_changes_nothing_of_what_is_judged(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"targets": TargetsSpec(cpus=8)},
+        {"canary": CanarySpec(max_errors=0.1)},
+        {"watch": WatchSpec(sample=0.1)},
+    ],
+    ids=str,
+)
+def test_where_and_how_a_release_is_rolled_out_changes_nothing_of_what_is_judged(
+    change: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     here = planted.evaluated(World(), monkeypatch, tmp_path)
-    elsewhere = here.context.spec.model_copy(update={"targets": TargetsSpec(cpus=8)})
+    elsewhere = here.context.spec.model_copy(update=change)
     again = evaluate.run(replace(here.context, spec=elsewhere, known={}))
     assert again.artifact.key == here.artifact.key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.stages import planted
 from tests.stages.planted import A, Plant, World
 from toolkit import cpu
 from toolkit.serving import release
+from toolkit.spec.model import CanarySpec, WatchSpec
 from toolkit.stages import render
 from toolkit.stages.evaluate import Outcome
 from toolkit.store.artifact import Artifact
@@ -71,3 +73,22 @@ def test_fp32_alone_has_no_other_release_in_it(monkeypatch: pytest.MonkeyPatch, 
     path = made(World(), monkeypatch, tmp_path, precision="fp32").path
     assert not (path / "fp32").exists()
     assert release.variant(path, release.FP32) == path
+
+
+def test_each_place_says_how_it_is_rolled_out_as_the_spec_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    planted.install_convert(monkeypatch, tmp_path)
+    outcome: Outcome = planted.evaluated(
+        World({("det", A): Plant(ratio=1.5)}, {"det": [A]}), monkeypatch, tmp_path
+    )
+    wanted = {
+        "canary": CanarySpec(steps=(5, 40), max_errors=0.03),
+        "watch": WatchSpec(sample=0.05, rollback=True),
+    }
+    changed = replace(outcome.context, spec=outcome.context.spec.model_copy(update=wanted))
+    path = render.run(changed, outcome).path
+    for place in ("", "fp32"):
+        found = release.read(path / place)
+        assert found.canary.model_dump() == wanted["canary"].model_dump()
+        assert found.watch.model_dump() == wanted["watch"].model_dump()

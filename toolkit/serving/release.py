@@ -19,6 +19,8 @@ from typing import Any, Optional
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass
+from typing_extensions import Literal
 
 from toolkit.engines.options import PredictorOptions
 from toolkit.errors import TemplateError
@@ -85,12 +87,56 @@ class Limits(_Part):
     starts: int = 1
 
 
+class Canary(_Part):
+    """How this release is tried on a part of the requests, and what takes it back; see `CanarySpec`."""
+
+    steps: tuple[int, ...] = (10, 25, 50)
+    interval_seconds: float = 30.0
+    successes: int = 1
+    failures: int = 0
+    inconclusives: int = 10
+    min_requests: int = 30
+    mirror: float = 0.2
+    max_errors: float = 0.01
+    max_latency_ratio: float = 1.5
+    max_disagreement: float = 0.01
+
+
+class Watch(_Part):
+    """How this release is compared with its FP32 variant on live requests; see `WatchSpec`."""
+
+    sample: float = 0.0
+    window: int = 200
+    max_disagreement: float = 0.02
+    rollback: bool = False
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Agreement:
+    """How much its answers differ from native FP32's, as the gate measured it on the validation samples.
+
+    Attributes:
+        kind: how answers are compared; see `toolkit.evaluation.agreement.Rule`.
+        path: what of them is.
+        rate: share that differs, 0..1.
+        high: with 95 % confidence the true rate is not above this.
+        samples: how many there were.
+    """
+
+    kind: Literal["text", "top1", "boxes"]
+    path: str
+    rate: float
+    high: float
+    samples: int
+
+
 class Release(_Part):
     """The content of `release.yml`.
 
     Attributes:
         level: of instruction sets, that INT8 and bf16 in it were judged at; None: it is in FP32, and runs anywhere.
         levels: lesser ones that it was judged for too, by itself or by what lies in `levels/`.
+        agreement: of its answers with native FP32's; None: that was not measured.
     """
 
     name: str
@@ -102,6 +148,9 @@ class Release(_Part):
     outputs: tuple[Output, ...]
     steps: tuple[StepRelease, ...]
     limits: Limits
+    canary: Canary = Canary()
+    watch: Watch = Watch()
+    agreement: Optional[Agreement] = None
 
 
 def read(directory: Path) -> Release:

@@ -220,6 +220,73 @@ class ServingSpec(Section):
     )
 
 
+class CanarySpec(Section):
+    """How a new release is tried on a part of the requests, and what takes it back."""
+
+    steps: tuple[Annotated[int, Field(ge=1, le=99)], ...] = Field(
+        default=(10, 25, 50),
+        min_length=1,
+        description="percent of the requests that it gets, in steps; a canary begins with the percent that it is "
+        "started with, and goes on with the greater ones of these",
+    )
+    interval_seconds: float = Field(default=30.0, gt=0, description="from one analysis to the next")
+    successes: int = Field(default=1, ge=1, description="analyses that must succeed before the next step")
+    failures: int = Field(
+        default=0, ge=0, description="failed analyses that are tolerated; one more takes it back"
+    )
+    inconclusives: int = Field(
+        default=10, ge=0, description="inconclusive analyses that are tolerated; one more takes it back"
+    )
+    min_requests: int = Field(
+        default=30,
+        ge=1,
+        description="requests that it has got at a step, and pairs of answers; with fewer, no analysis succeeds",
+    )
+    mirror: float = Field(
+        default=0.2, ge=0, le=1, description="share of the requests that the other release is asked, too"
+    )
+    max_errors: float = Field(
+        default=0.01,
+        ge=0,
+        lt=1,
+        description="share of its requests that it failed, or that took down a replica of it",
+    )
+    max_latency_ratio: float = Field(
+        default=1.5, ge=1, description="of its time to the other release's, for the same request"
+    )
+    max_disagreement: float = Field(
+        default=0.01,
+        ge=0,
+        lt=1,
+        description="share of the answers that differs beyond what the gate measured of both releases",
+    )
+
+    @model_validator(mode="after")
+    def _rising(self) -> CanarySpec:
+        if list(self.steps) != sorted(set(self.steps)):
+            raise ValueError("the `steps` must rise")
+        return self
+
+
+class WatchSpec(Section):
+    """How the release is compared with its FP32 variant on live requests, where a replica of that stands by."""
+
+    sample: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the requests that FP32 is asked, too, after the client has its answer; 0: none",
+    )
+    window: int = Field(default=200, ge=30, description="pairs of answers that are looked back on")
+    max_disagreement: float = Field(
+        default=0.02,
+        ge=0,
+        lt=1,
+        description="share of the answers that differs beyond what the gate measured",
+    )
+    rollback: bool = Field(default=False, description="go to FP32 by itself when more than that differs")
+
+
 class TargetsSpec(Section):
     """Where the service runs beside this machine: what only its user knows; the rest is derived from `serving`."""
 
@@ -310,6 +377,8 @@ class PipelineSpec(Section):
     gate: GateSpec = Field(default_factory=GateSpec)
     search: SearchSpec = Field(default_factory=SearchSpec)
     serving: ServingSpec = Field(default_factory=ServingSpec)
+    canary: CanarySpec = Field(default_factory=CanarySpec)
+    watch: WatchSpec = Field(default_factory=WatchSpec)
     targets: TargetsSpec = Field(default_factory=TargetsSpec)
 
     _directory: Path = PrivateAttr(default=Path())

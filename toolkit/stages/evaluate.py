@@ -119,6 +119,8 @@ def run(context: Context) -> Outcome:
                 exclude={
                     "models": {"__all__": {"source"}},
                     "serving": True,
+                    "canary": True,
+                    "watch": True,
                     "targets": True,
                     "data": True,
                     "description": True,

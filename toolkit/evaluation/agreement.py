@@ -1,0 +1,168 @@
+"""How much two answers to one request differ: whole answers, as clients get them, of two precisions or two releases.
+
+No labels are needed, so it works on live traffic too. What the gate measures of it on the validation samples is what
+live traffic can be compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rapidfuzz.distance import Levenshtein
+from typing_extensions import Literal
+
+from toolkit.evaluation import metrics, paired
+from toolkit.evaluation.metrics import Boxes, Counts
+from toolkit.evaluation.ratios import METRICS
+
+Kind = Literal["text", "top1", "boxes"]
+
+_MALFORMED = (TypeError, LookupError, ValueError, OverflowError)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What of two answers is compared, and how.
+
+    Attributes:
+        kind: `text`: edit distance, in characters of the longer text; lines are joined in the answer's order, so a line
+            that is missing counts with its characters. `top1`: whether the first item (a class's name or number) is the
+            same, 1 a request. `boxes`: boxes without a partner at an intersection over union of 0.5, of those of both.
+        path: `member` of the answer, or `list.member`: that member of each item of the list.
+    """
+
+    kind: Kind
+    path: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much of one or more answers differs. Sums, so that a rate over requests is a ratio of sums.
+
+    Attributes:
+        differing: in the unit of the rule: characters, requests or boxes.
+        of: all of them; at least 1 a request, so that requests whose answers are empty count as having agreed.
+    """
+
+    differing: float
+    of: float
+
+    def __add__(self, other: Difference) -> Difference:
+        return Difference(self.differing + other.differing, self.of + other.of)
+
+    @property
+    def rate(self) -> float:
+        """Share that differs, 0..1; 0 where nothing was compared."""
+        return self.differing / self.of if self.of else 0.0
+
+
+def compare(rule: Rule, first: Any, second: Any) -> Difference:
+    """How much two answers differ; the order of the two does not matter.
+
+    What there is nothing to compare of (no answer at all, or one without what the rule's path names) differs wholly,
+    also from another such: nothing shows that they agree. Answers that are empty, as of a page without text, agree.
+
+    Args:
+        first: parsed JSON, None: there is no answer.
+        second: likewise.
+    """
+    kind = _KINDS[rule.kind]
+    found = [_read(kind, rule.path, answer) for answer in (first, second)]
+    of = max(1, kind.of(*(0 if item is None else len(item) for item in found)))
+    if any(item is None for item in found):
+        return Difference(of, of)
+    return Difference(kind.differing(*found), of)
+
+
+def bound(differences: Sequence[Difference], confidence: float = 0.95) -> float:
+    """The rate that the true one is not above with `confidence`, 0..1; one-sided, see `toolkit.evaluation.paired`.
+
+    Args:
+        differences: of each request.
+
+    Raises:
+        ValueError: there is no request, or the confidence is out of range.
+    """
+    same = [_counts(0, item.of) for item in differences]
+    found = [_counts(item.differing, item.of) for item in differences]
+    return paired.compare(same, found, METRICS["recall"], confidence).upper / 100
+
+
+def _counts(differing: float, of: float) -> Counts:
+    return Counts(round(of - differing), round(of), round(of))
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One way to compare.
+
+    Attributes:
+        read: what is at the path, as something with a length.
+        of: how much there is to differ, by the two lengths.
+        differing: how much does.
+    """
+
+    read: Callable[[Any], Any]
+    of: Callable[[int, int], int]
+    differing: Callable[[Any, Any], int]
+
+
+def _read(kind: _Kind, path: str, answer: Any) -> Any:
+    """None: it is malformed."""
+    try:
+        return kind.read(_at(answer, path))
+    except _MALFORMED:
+        return None
+
+
+def _at(answer: Any, path: str) -> Any:
+    name, _, member = path.partition(".")
+    return [item[member] for item in _items(answer[name])] if member else answer[name]
+
+
+def _items(value: Any) -> Sequence[Any]:
+    if not isinstance(value, (list, tuple)):
+        raise TypeError("no list")
+    return value
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "\n".join(_items(value))
+
+
+def _first(value: Any) -> Sequence[Any]:
+    """The first item alone; none of an empty list."""
+    found = value[:1] if isinstance(value, (list, tuple)) else [value]
+    if not all(isinstance(item, (str, int, float)) for item in found):
+        raise TypeError("neither a name nor a number")
+    return list(found)
+
+
+def _boxes(value: Any) -> Boxes:
+    """Corners of each."""
+    boxes = np.asarray(_items(value), dtype=float)
+    if not len(boxes):
+        return []
+    if boxes.shape[1:] == (4,):
+        boxes = boxes.reshape(-1, 2, 2)
+    if boxes.ndim != 3 or boxes.shape[2] != 2 or not np.isfinite(boxes).all():
+        raise ValueError("neither quadrilaterals nor rectangles")
+    corners: Boxes = boxes.tolist()
+    return corners
+
+
+def _unmatched(first: Boxes, second: Boxes) -> int:
+    # A box without an area overlaps nothing, not even itself.
+    if first == second:
+        return 0
+    return len(first) + len(second) - 2 * len(metrics.match(first, second))
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "text": _Kind(_text, max, Levenshtein.distance),
+    "top1": _Kind(_first, lambda *_: 1, lambda first, second: int(first != second)),
+    "boxes": _Kind(_boxes, lambda first, second: first + second, _unmatched),
+}
