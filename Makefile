@@ -25,6 +25,7 @@ TLS_KEY ?=#           its private key (PEM)
 TLS_CLIENT_CA ?=#     clients must have a certificate of this authority (PEM)
 VERSION ?=#           semantic version of `make release`, and the tag of images: 1.4.0
 RELEASE ?=#           release for `make verify`, `deploy` and `image`: its directory, archive, or name in DIST
+CANARY ?=#            share of the requests, in percent, that `make deploy` gives a new release at first
 KEY ?=#               key file to sign releases with, or to verify with (`make keygen` makes one)
 A ?=#                 release that `make diff` compares with
 B ?=#                 the release to compare
@@ -85,7 +86,7 @@ setup: ## Make .venv from requirements.lock (every other target does so when it 
 doctor: venv ## Say what this machine lacks, what that means and what to do
 	@$(TOOLKIT) doctor $(PORT_OPTIONS) $(BUILD_OPTIONS) $(ARGS)
 deploy: venv ## All stages of MODEL, from the trained model to a verified running service; or RELEASE, as it is
-	@$(TOOLKIT) deploy $(DEPLOY_OPTIONS) $(BUNDLE_OPTIONS) $(ARGS)
+	@$(TOOLKIT) deploy $(DEPLOY_OPTIONS) $(BUNDLE_OPTIONS) $(call option,--canary,CANARY) $(ARGS)
 
 ## Stages
 .PHONY: export optimize calibrate quantize evaluate report convert render launch smoke

@@ -61,6 +61,7 @@ class Plan:
     Attributes:
         delay: seconds before every answer.
         err_no: answer this instead, if not zero.
+        timed: say how long an answer took.
         crash: fail as a servicer that raises does.
         lines: what it reads.
         seen: requests it has answered, or begun to.
@@ -71,6 +72,7 @@ class Plan:
     delay: float = 0.0
     err_no: int = 0
     err_msg: str = ""
+    timed: bool = False
     crash: bool = False
     lines: list[Any] = field(default_factory=lambda: list(LINES))
     seen: list[Any] = field(default_factory=list)
@@ -117,7 +119,7 @@ class FakeReplica:
             self._server = None
 
     def _inference(self, request: Any, context: grpc.ServicerContext) -> Any:
-        plan = self.plan
+        plan, began = self.plan, time.monotonic()
         plan.seen.append(request)
         plan.arrived.set()
         end = time.monotonic() + plan.delay
@@ -125,6 +127,9 @@ class FakeReplica:
             time.sleep(0.01)
         if not context.is_active():
             plan.cancelled.set()
+        if plan.timed:
+            stages = {"decode": time.monotonic() - began}
+            context.set_trailing_metadata((("toolkit-timings", json.dumps({"stages": stages})),))
         if plan.crash:
             raise RuntimeError("planned crash")
         if plan.err_no:

@@ -2,7 +2,7 @@
 
 It has no use for the mailbox: what it is asked is small.
 It does what `fake.json` of its release says: `text` that it reads, `delay` of each answer, `start` seconds until it is
-there, `fails`: it ends at once with that exit code.
+there, `fails`: it ends at once with that exit code, `ends_at`: it ends at the request of that number.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ def main(release: str, socket: str, parent: str, _: str) -> None:
     pulse = Pulse(Path(socket).with_suffix(".pulse"))
     with FakeReplica(Path(socket)) as fake:
         fake.plan.lines = [{**LINES[0], "text": plan["text"]}]
-        fake.plan.delay = plan["delay"]
-        while not stopping.wait(0.1):
+        fake.plan.delay, fake.plan.timed = plan["delay"], True
+        while not stopping.wait(0.02):
             pulse.beat()
+            if 0 < plan["ends_at"] <= len(fake.plan.seen):
+                os._exit(4)
         fake.stop()
     os._exit(0)
 

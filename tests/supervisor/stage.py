@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 LIMITS = {"start_seconds": 120, "grace_seconds": 3, "deadline_seconds": 10, "golden_interval_seconds": 2}
 
+# Quick steps, for clients that ask hundreds of times a second.
+CANARY = {"steps": [30], "interval_seconds": 0.5, "min_requests": 10, "mirror": 0.5, "inconclusives": 20}
+
 
 def make_release(
     directory: Path,
@@ -39,19 +42,31 @@ def make_release(
     start: float = 0.0,
     fails: int = 0,
     delay: float = 0.0,
+    ends_at: int = 0,
+    canary: Mapping[str, Any] = {},
+    watch: Mapping[str, Any] = {},
     **limits: Any,
 ) -> Path:
     """A release whose replicas read `text` in every image.
 
     Args:
         answer: what the gate recorded; by default what they read.
+        ends_at: its replicas end at the request of that number.
+        canary, watch: other than `CANARY`, and what a release has.
         limits: other than `LIMITS`.
     """
     (directory / release.GOLDEN_DIR).mkdir(parents=True)
-    plan = {**RELEASE, "steps": [], "limits": {**RELEASE["limits"], **LIMITS, **limits}}
+    plan = {
+        **RELEASE,
+        "steps": [],
+        "limits": {**RELEASE["limits"], **LIMITS, **limits},
+        "canary": {**CANARY, **canary},
+        "watch": {**watch},
+        "agreement": {"kind": "text", "path": "lines.text", "rate": 0.001, "high": 0.005, "samples": 100},
+    }
     (directory / release.RELEASE_FILE).write_text(yaml.safe_dump(plan))
     (directory / "fake.json").write_text(
-        json.dumps({"text": text, "start": start, "fails": fails, "delay": delay})
+        json.dumps({"text": text, "start": start, "fails": fails, "delay": delay, "ends_at": ends_at})
     )
     entries = []
     for width in (64, 80):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional
 
@@ -27,7 +28,7 @@ from toolkit.supervisor import journal, lock
 from toolkit.supervisor import state as states
 from toolkit.supervisor.deployed import Target
 from toolkit.supervisor.state import State
-from toolkit.supervisor.switch import Switched, switch
+from toolkit.supervisor.switch import Switched, Trial, switch
 
 PROOF_FILE = "smoke.json"
 
@@ -46,7 +47,20 @@ Report = dict[str, Any]
 )
 @dist_option
 @key_option
-def deploy(as_json: bool, named: Optional[str], dist: Path, key: Optional[Path], **options: Any) -> None:
+@click.option(
+    "--canary",
+    type=click.FloatRange(0, 100, min_open=True, max_open=True),
+    metavar="PERCENT",
+    help="First give the new release this share of the requests, then more, and take it back if it does worse.",
+)
+def deploy(
+    as_json: bool,
+    named: Optional[str],
+    dist: Path,
+    key: Optional[Path],
+    canary: Optional[float],
+    **options: Any,
+) -> None:
     """From the trained model to a running, verified service.
 
     Runs only the stages whose input has changed. What runs already keeps running until the new release is built,
@@ -54,6 +68,10 @@ def deploy(as_json: bool, named: Optional[str], dist: Path, key: Optional[Path],
 
     With --release nothing is built: the release is verified to the byte (with --key, its signature too), and what lies
     in it for this processor is started. Where anything was changed, the exit code is 12, and what runs is left alone.
+
+    With --canary the new release is compared with the one that serves while both answer: errors, latency, and answers.
+    The pipeline's section `canary` has the steps and limits. Where it breaks one, the exit code is 13, and what served
+    serves on.
     """
     started = time.monotonic()
     settings = take_settings(options)
@@ -67,7 +85,8 @@ def deploy(as_json: bool, named: Optional[str], dist: Path, key: Optional[Path],
             path, evaluation = _built(context, result)
         target = Target(str(path), settings)
         with lock.exclusive(context.home, f"deploy {target.label}"):
-            switched = _serve(context, target)
+            trial = _trial(context, canary, result)
+            switched = _serve(context, target, trial)
             current = switched.state
             results.write(context.home / PROOF_FILE, {**_served(current), "smoke": switched.proof})
         result.update(_result(context, evaluation, switched))
@@ -95,7 +114,27 @@ def _bundled(found: Bundled, result: results.Result) -> tuple[Path, Any]:
     return found.directory, found.evaluation
 
 
-def _serve(context: Context, target: Target) -> Switched[Report]:
+def _trial(context: Context, percent: Optional[float], result: results.Result) -> Optional[Trial]:
+    """The canary, which puts its analyses into the result; None where there is none, or nothing to compare with."""
+    if percent is None:
+        return None
+    analyses = result["canary"] = []
+    current = states.running(context.home)
+    if current is None or current.status != states.READY:
+        context.console.say(
+            "  canary     nothing serves that it could be compared with: it gets all requests at once"
+        )
+        return None
+
+    def told(analysis: Mapping[str, Any]) -> None:
+        text = analysis["text"]
+        analyses.append({name: value for name, value in analysis.items() if name != "text"})
+        context.console.say(f"  canary     {text}")
+
+    return Trial(percent, told)
+
+
+def _serve(context: Context, target: Target, trial: Optional[Trial]) -> Switched[Report]:
     """The service of the release, verified: the one that runs, or another release behind its ports, or a new one."""
 
     def verify(state: State) -> Report:
@@ -110,7 +149,7 @@ def _serve(context: Context, target: Target) -> Switched[Report]:
         journal.noted(context.home, "deploy", before, target.label),
         context.console.working("launch", context.spec.name),
     ):
-        return switch(context.home, target, verify)
+        return switch(context.home, target, verify, trial)
 
 
 def _served(state: State) -> dict[str, Any]:

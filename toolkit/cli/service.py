@@ -140,6 +140,7 @@ def _describe(state: State, ready: bool) -> str:
         f"  gRPC     {state.grpc_target}",
         f"  open to  {_guards(state)}",
         *(f"  replica  {_replica(item)}" for item in state.replicas),
+        *([f"  note     {state.note}"] if state.note else []),
         f"  process  {state.pid}, up {minutes} min {seconds} s",
         f"  release  {state.release}{'' if state.variant == RELEASE else f', its {state.variant.upper()} variant'}",
         f"  logs     {state.run_dir}",

@@ -13,11 +13,15 @@ from typing import Callable
 
 from toolkit.errors import ToolkitError
 from toolkit.supervisor import front
+from toolkit.supervisor.canary import Analysis
 from toolkit.supervisor.conversation import SOCKET, Message
 from toolkit.supervisor.deployed import Target
 from toolkit.supervisor.rollouts import Rollouts
 
 logger = logging.getLogger(__name__)
+
+# What is broken off, and undone, when the command that asked for it goes away.
+_TAKEN_BACK = ("shift", "canary")
 
 
 class Channel:
@@ -73,7 +77,7 @@ class Channel:
         try:
             while line := await reader.readline():
                 asked = json.loads(line)
-                work = asyncio.ensure_future(self._answer(asked))
+                work = asyncio.ensure_future(self._answer(asked, writer))
                 # One that has gone must not go on changing anything; nothing else comes before the answer.
                 gone = asyncio.ensure_future(_gone(reader))
                 try:
@@ -82,7 +86,7 @@ class Channel:
                     gone.cancel()
                     if not work.done():
                         # What is confirmed is not taken back half-way.
-                        if asked["do"] == "shift" or self._stopping:
+                        if asked["do"] in _TAKEN_BACK or self._stopping:
                             work.cancel()
                         await asyncio.wait({work})
                 if work.cancelled():
@@ -97,10 +101,10 @@ class Channel:
                 await self._rollouts.revert()
                 self._record()
 
-    async def _answer(self, asked: Message) -> Message:
+    async def _answer(self, asked: Message, writer: asyncio.StreamWriter) -> Message:
         try:
-            if asked["do"] == "shift":
-                return await self._shift(Target.from_json(asked["target"]), asked["front"])
+            if asked["do"] in _TAKEN_BACK:
+                return await self._shift(asked, writer)
             await (self._rollouts.confirm() if asked["do"] == "confirm" else self._rollouts.revert())
             return {"done": True}
         except ToolkitError as error:
@@ -108,11 +112,18 @@ class Channel:
         finally:
             self._record()
 
-    async def _shift(self, target: Target, wanted: Mapping[str, str]) -> Message:
-        changed = front.changed(self._has, wanted)
+    async def _shift(self, asked: Message, writer: asyncio.StreamWriter) -> Message:
+        changed = front.changed(self._has, asked["front"])
         if changed:
             return {"changed": changed}
-        return {"shifted": asdict(await self._rollouts.shift(target))}
+        target = Target.from_json(asked["target"])
+        if asked["do"] == "shift":
+            return {"shifted": asdict(await self._rollouts.shift(target))}
+
+        def tell(found: Analysis) -> None:
+            writer.write(json.dumps({"analysis": {**found.to_json(), "text": found.text}}).encode() + b"\n")
+
+        return {"shifted": asdict(await self._rollouts.canary(target, asked["percent"], tell))}
 
 
 async def _gone(reader: asyncio.StreamReader) -> None:

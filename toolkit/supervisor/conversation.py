@@ -1,8 +1,9 @@
 """The control channel: a unix socket in the run directory, over which a command has the service put a release in front.
 
-A conversation is one connection, a JSON object a line, each answered by one:
+A conversation is one connection, a JSON object a line, each answered by one; a canary says more meanwhile:
 
     {"do": "shift", "target": {...}, "front": {...}}   -> {"shifted": {...}}, {"changed": [names]}, or {"error": {...}}
+    {"do": "canary", "target": {...}, "front": {...}, "percent": 10}     the same, with {"analysis": {...}} before it
     {"do": "confirm"} or {"do": "revert"}              -> {"done": true}, or {"error": {...}}
 
 Who goes away before `confirm` has said `revert`: a command that is killed leaves what served before. Only the user of
@@ -14,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,13 @@ class Conversation:
     def __init__(self, connection: socket.socket) -> None:
         self._file = connection.makefile("rwb")
 
-    def ask(self, do: str, **fields: Any) -> Message:
+    def ask(
+        self, do: str, told: Callable[[Mapping[str, Any]], None] = lambda analysis: None, **fields: Any
+    ) -> Message:
         """What the service answers.
+
+        Args:
+            told: called with each analysis of a canary.
 
         Raises:
             ToolkitError: the service's own, or it ended.
@@ -41,17 +47,24 @@ class Conversation:
         try:
             self._file.write(json.dumps({"do": do, **fields}).encode() + b"\n")
             self._file.flush()
-            line = self._file.readline()
+            answer = self._read()
+            while "analysis" in answer:
+                told(answer["analysis"])
+                answer = self._read()
         except OSError as error:
             raise ServiceError(
                 f"the service ended meanwhile: {error}", remedy="`make logs` shows why"
             ) from error
-        if not line:
-            raise ServiceError("the service ended meanwhile", remedy="`make logs` shows why")
-        answer: Message = json.loads(line)
         if "error" in answer:
             raise from_json(answer["error"])
         return answer
+
+    def _read(self) -> Message:
+        line = self._file.readline()
+        if not line:
+            raise ServiceError("the service ended meanwhile", remedy="`make logs` shows why")
+        message: Message = json.loads(line)
+        return message
 
 
 @contextmanager

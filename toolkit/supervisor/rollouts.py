@@ -3,6 +3,8 @@
     shift ---> confirm     it serves and is recorded; what served before is drained and ended
          '---> revert      what served before serves again: its replicas were kept warm
 
+A canary is a shift with a trial before it: see `canary.py`.
+
 Until the shift nothing is done to what serves, so a failure before it costs nothing.
 """
 
@@ -12,20 +14,23 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from toolkit.errors import ServiceError, ToolkitError
+from toolkit.errors import CanaryError, ServiceError, ToolkitError
 from toolkit.gateway import status
 from toolkit.gateway.catalog import Catalog
 from toolkit.gateway.server import Gateway
 from toolkit.gateway.status import ReplicaStatus
 from toolkit.serving.release import Release
-from toolkit.supervisor import deployed, deployment
+from toolkit.supervisor import deployed, deployment, journal, pairs
+from toolkit.supervisor.canary import Analysis, Canary
 from toolkit.supervisor.deployed import FP32, RELEASE, Target
 from toolkit.supervisor.deployment import Deployment
 from toolkit.supervisor.fleet import replica_count
+from toolkit.supervisor.journal import Entry
+from toolkit.supervisor.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +67,9 @@ class Rollouts:
         self._standby: Deployment | None = None
         self._tidying: asyncio.Future[None] | None = None
         self._one_at_a_time = asyncio.Lock()
+        self._canary: Canary | None = None
+        self._watch: Watch | None = None
+        self._going_back: asyncio.Future[None] | None = None
         self.current = self._make(first, *deployment.read(first))
         gateway.shift(self.current.desk)
 
@@ -86,6 +94,10 @@ class Rollouts:
 
     async def stop(self, grace: float) -> None:
         """End the replicas of all releases."""
+        self._unwatch()
+        if self._going_back is not None:
+            self._going_back.cancel()
+            await asyncio.gather(self._going_back, return_exceptions=True)
         await self._pause_tidying()
         await asyncio.gather(*(item.stop(grace) for item in list(self._all)))
 
@@ -97,22 +109,60 @@ class Rollouts:
         Raises:
             ToolkitError: it failed; what serves was not touched.
         """
+        return await self._shift(target, None)
+
+    async def canary(self, target: Target, percent: float, tell: Callable[[Analysis], None]) -> Shift:
+        """As `shift`, once `target` has done as well as what serves with a rising share of the requests.
+
+        Args:
+            percent: of the requests, at first.
+            tell: called with each analysis.
+
+        Raises:
+            CanaryError: it did not.
+            ToolkitError: as `shift`.
+        """
+
+        async def trial(new: Deployment) -> None:
+            self._canary = Canary(self._gateway, self.current, new, tell)
+            try:
+                await self._canary.run(percent)
+            finally:
+                self._canary = None
+
+        return await self._shift(target, trial)
+
+    async def _shift(self, target: Target, trial: Callable[[Deployment], Awaitable[None]] | None) -> Shift:
         began = time.monotonic()
         async with self._one_at_a_time:
             if self._former is not None:
                 raise ServiceError("another rollout is under way", remedy="wait for it, or end it")
+            self._unwatch()
             try:
                 warm = await self._take_standby(target)
                 new = warm or await self._bring_up(target)
+                if trial is not None:
+                    await self._try(new, trial)
             except BaseException as error:
                 logger.error("%s does not take over: %s", target.label, error)
-                self._gateway.metrics.rolled_out("failed")
+                result = "canary_failed" if isinstance(error, CanaryError) else "failed"
+                self._gateway.metrics.rolled_out(result)
                 self.settle()
                 raise
             self._former = self._put_in_front(new)
         shift = Shift(time.monotonic() - began, warm is not None)
         logger.info("%s takes over after %.2f s", target.label, shift.seconds)
         return shift
+
+    async def _try(self, new: Deployment, trial: Callable[[Deployment], Awaitable[None]]) -> None:
+        """Put it to the trial; it is ended if it does not pass."""
+        try:
+            await trial(new)
+        except BaseException:
+            new.fleet.role = status.DRAINING
+            await new.drain()
+            await self._end(new, new.plan.limits.grace_seconds)
+            raise
 
     async def confirm(self) -> None:
         """Keep what serves: record it, and end what served before, once that has answered all its requests.
@@ -244,6 +294,7 @@ class Rollouts:
                 self._standby.fleet.role = status.STANDBY
             if self._standby is not None:
                 await self._standby.fleet.grow(1)
+                self._start_watch(self._standby)
         except ToolkitError as error:
             logger.error("nothing stands by: %s", error)
         except Exception:
@@ -256,6 +307,36 @@ class Rollouts:
             self._standby = None
             await self._end(standby, standby.plan.limits.grace_seconds)
 
+    # ------------------------------------------------------------------------------------------------- watch
+
+    def _start_watch(self, standby: Deployment) -> None:
+        """Watch what serves, if it is to be and can be."""
+        serving = self.current
+        comparable = pairs.rule_of(serving.plan, standby.plan) is not None
+        if self._watch is None and serving.plan.watch.sample and comparable:
+            self._watch = Watch(self._gateway, serving, standby, self._breached)
+
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+
+    def _breached(self, found: str) -> None:
+        if self.current.plan.watch.rollback:
+            self._going_back = asyncio.ensure_future(self._go_back(found))
+
+    async def _go_back(self, why: str) -> None:
+        """Go to the FP32 models of what serves, and enter that in the journal."""
+        before, after = self.current.target, replace(self.current.target, variant=FP32)
+        entry = Entry(journal.now(), journal.me(), "watch", before.label, after.label, reason=why)
+        try:
+            await self.shift(after)
+            await self.confirm()
+        except ToolkitError as error:
+            logger.error("the watch cannot go to FP32: %s", error)
+            entry = replace(entry, result=journal.FAILED, reason=f"{why}; {error.message}")
+        await asyncio.to_thread(journal.append, self._home, entry)
+
     # --------------------------------------------------------------------------------------------- telling
 
     def statuses(self) -> Sequence[ReplicaStatus]:
@@ -267,7 +348,16 @@ class Rollouts:
     def summary(self) -> str:
         """In a few words: `2 of 3 replicas are ready`."""
         found = self.current.fleet.statuses()
-        return f"{sum(item.state == status.READY for item in found)} of {len(found)} replicas are ready"
+        ready = f"{sum(item.state == status.READY for item in found)} of {len(found)} replicas are ready"
+        return f"{ready}, {self.note}" if self.note else ready
+
+    @property
+    def note(self) -> str:
+        """What else an operator should know, in a few words; empty: nothing."""
+        canary, watch = self._canary, self._watch
+        if canary is not None:
+            return f"canary: {canary.label} has {canary.percent:g} % of the requests"
+        return f"watch: {watch.breach}" if watch is not None and watch.breach else ""
 
 
 def _unreadable(target: Target, error: BaseException) -> ServiceError:

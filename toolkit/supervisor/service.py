@@ -161,6 +161,7 @@ class Service:
             ),
             grace_seconds=current.plan.limits.grace_seconds,
             replicas=[asdict(item) for item in self._rollouts.statuses()],
+            note=self._rollouts.note,
         )
         try:
             self._state.write(self._state_dir)
@@ -169,10 +170,11 @@ class Service:
             logger.error("the record of the service cannot be written: %s", error)
 
     async def _keep_record(self) -> None:
-        """Write the record anew whenever a replica has changed, and keep what native libraries print within bounds."""
-        before = None
+        """Write the record anew whenever it has changed, and keep what native libraries print within bounds."""
+        before: object = None
         while True:
-            now = [(item.state, item.pid, item.restarts) for item in self._rollouts.statuses()]
+            replicas = [(item.state, item.pid, item.restarts) for item in self._rollouts.statuses()]
+            now = replicas, self._rollouts.note
             if now != before:
                 self._record(READY)
                 before = now

@@ -34,6 +34,7 @@ class State:
         status: `starting`, `ready`, `stopping` or `failed`.
         message: why it failed.
         replicas: a `ReplicaStatus` of each, as of the last change.
+        note: what else an operator should know: of a canary, or of what the watch found.
     """
 
     pid: int
@@ -48,6 +49,7 @@ class State:
     status: str = STARTING
     message: str = ""
     replicas: list[dict[str, Any]] = field(default_factory=list)
+    note: str = ""
 
     @property
     def target(self) -> Target:

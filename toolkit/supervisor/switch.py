@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from toolkit.errors import ServiceError, ToolkitError
 from toolkit.serving import release
@@ -38,14 +38,31 @@ class Switched(Generic[Verified]):
     why_stopped: str = ""
 
 
-def switch(home: Path, target: Target, verify: Callable[[State], Verified]) -> Switched[Verified]:
+@dataclass(frozen=True)
+class Trial:
+    """A canary before the switch.
+
+    Attributes:
+        percent: of the requests that the new release gets at first.
+        told: called with each analysis; see `toolkit.supervisor.canary.Analysis`.
+    """
+
+    percent: float
+    told: Callable[[Mapping[str, Any]], None]
+
+
+def switch(
+    home: Path, target: Target, verify: Callable[[State], Verified], trial: Trial | None = None
+) -> Switched[Verified]:
     """Have the service run `target`; if that fails, what ran before runs on, or again.
 
     Args:
         home: the pipeline's folder in the build directory.
         verify: asks what serves then; if it raises, that goes, too.
+        trial: for what runs to be compared with first; where nothing runs there is nothing to compare.
 
     Raises:
+        CanaryError: it did worse on trial.
         ToolkitError: it did not become ready, or that of `verify`; the message says what serves now.
     """
     target.verify()
@@ -58,9 +75,25 @@ def switch(home: Path, target: Target, verify: Callable[[State], Verified]) -> S
             talk = stack.enter_context(conversation(Path(current.run_dir)))
         except OSError:
             # Of a toolkit that had no control channel yet, for instance.
-            return _replace(home, target, verify, "it takes no commands")
-        switched = _behind_open_ports(home, talk, current, target, wanted, verify)
-    return switched if isinstance(switched, Switched) else _replace(home, target, verify, switched)
+            return _replace(home, target, verify, _unless(trial, "it takes no commands"))
+        switched = _behind_open_ports(home, talk, current, target, wanted, verify, trial)
+    if isinstance(switched, Switched):
+        return switched
+    return _replace(home, target, verify, _unless(trial, switched))
+
+
+def _unless(trial: Trial | None, why: str) -> str:
+    """Why the service has to be stopped for it, which leaves nothing to compare with.
+
+    Raises:
+        ServiceError: that was asked for.
+    """
+    if trial is None:
+        return why
+    raise ServiceError(
+        f"a canary needs what serves to serve on, but it has to be stopped for this release, since {why}",
+        remedy="deploy without a canary; what serves now serves again if that fails",
+    )
 
 
 def _behind_open_ports(
@@ -70,11 +103,16 @@ def _behind_open_ports(
     target: Target,
     wanted: Mapping[str, str],
     verify: Callable[[State], Verified],
+    trial: Trial | None,
 ) -> Switched[Verified] | str:
     """Have the running service put `target` in front; if it would have to be started anew for that, why."""
     is_shifted = False
     try:
-        answer = talk.ask("shift", target=target.to_json(), front=wanted)
+        if trial is None:
+            answer = talk.ask("shift", target=target.to_json(), front=wanted)
+        else:
+            fields = {"target": target.to_json(), "front": wanted, "percent": trial.percent}
+            answer = talk.ask("canary", trial.told, **fields)
         if "changed" in answer:
             return f"{' and '.join(answer['changed'])} changed"
         is_shifted = True

@@ -1,0 +1,145 @@
+"""Releases that are worse than the one that serves, each in a way that its own golden answers and gate record hide.
+
+python -m tests.canary.releases DIRECTORY     records the answers of the release in DIRECTORY as its golden ones
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.faulty import copy
+from toolkit.serving.release import GOLDEN_DIR, GOLDEN_FILE, MODELS_DIR, PIPELINE_DIR, goldens, read
+
+ROOT = Path(__file__).resolve().parents[2]
+
+ANSWERS, LATENCY, ERRORS = "answers", "latency", "errors"
+FAULTS = (ANSWERS, LATENCY, ERRORS)
+
+# A request takes this many times as long.
+SLOWER = 3.0
+
+# Each process of the release ends at every request of this number.
+CRASH_AT = 50
+
+# The model whose layer is disturbed, and by how much: standard deviations of the layer's weights.
+_MODEL, _NOISE = "rec", 0.3
+
+_OPS = {
+    LATENCY: f"""
+
+import time as _time
+
+_quick = Detector.preprocess, Recognizer.postprocess
+
+
+def _begin(self, payload):
+    began = _time.monotonic()
+    feeds = _quick[0](self, payload)
+    payload["began"] = began
+    return feeds
+
+
+def _end(self, payload, outputs):
+    payload = _quick[1](self, payload, outputs)
+    _time.sleep((_time.monotonic() - payload.pop("began")) * ({SLOWER} - 1))
+    return payload
+
+
+Detector.preprocess, Recognizer.postprocess = _begin, _end
+""",
+    ERRORS: f"""
+
+import os as _os
+
+_sound, _requests = answer, []
+
+
+def answer(payload):
+    _requests.append(None)
+    if len(_requests) % {CRASH_AT} == 0:
+        _os.abort()
+    return _sound(payload)
+""",
+}
+
+
+def make(release: Path, target: Path, fault: str | None, canary: dict[str, Any], **limits: Any) -> Path:
+    """A copy of a rendered release with one of `FAULTS`; None: it is as good as that.
+
+    Args:
+        canary: what its `release.yml` says of that.
+        limits: as `copy` has them.
+    """
+    import yaml
+
+    copy(release, target, **limits)
+    file = target / "release.yml"
+    plan = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert set(canary) <= set(plan["canary"]), "the release knows no such setting"
+    plan["canary"].update(canary)
+    file.write_text(yaml.safe_dump(plan, allow_unicode=True), encoding="utf-8")
+    if fault in _OPS:
+        ops = target / PIPELINE_DIR / "ops.py"
+        ops.write_text(ops.read_text(encoding="utf-8") + _OPS[fault], encoding="utf-8")
+    if fault == ANSWERS:
+        # In a process of its own: Paddle's memory stays with the process, and a fault in it ends that one.
+        subprocess.run([sys.executable, "-m", "tests.canary.releases", str(target)], cwd=ROOT, check=True)
+    return target
+
+
+def disturb(directory: Path) -> str:
+    """Add noise to the weights of a layer in the middle of the model; the name of the tensor."""
+    import numpy as np
+
+    from toolkit.engines import graph, model
+
+    files = model.files_in(directory / MODELS_DIR / _MODEL / "serving_server")
+    network = graph.read(files)
+    filters = [name for op in network.ops for name in graph.read_by(op) if _is_filter(network, name)]
+    name = filters[len(filters) // 2]
+    weights = network.weights[name]
+    noisy = weights + np.random.default_rng(0).normal(scale=_NOISE * weights.std(), size=weights.shape)
+    network.weights[name] = (
+        noisy.round().clip(-127, 127).astype(np.int8)
+        if weights.dtype == np.int8
+        else noisy.astype(weights.dtype)
+    )
+    network.write(files.model.parent)
+    return name
+
+
+def _is_filter(network: Any, name: str) -> bool:
+    return name in network.weights and network.weights[name].ndim == 4
+
+
+def record(directory: Path) -> None:
+    """Have the golden answers of a release be those that it gives."""
+    from toolkit import pipeline
+    from toolkit.engines import model
+
+    plan, code = read(directory), directory / PIPELINE_DIR
+    decode, respond = pipeline.resolve(code, plan.request), pipeline.resolve(code, plan.response)
+    steps = [
+        (
+            pipeline.resolve(code, step.step)(step.options),
+            model.load(directory / MODELS_DIR / step.model / "serving_server", step.predictor_options),
+        )
+        for step in plan.steps
+    ]
+    entries = []
+    for image, _ in goldens(directory):
+        payload = decode({"image": image.read_bytes()}, plan.request_options)
+        for step, run in steps:
+            payload = pipeline.run_step(step, run, payload)
+        entries.append({"image": image.name, "answer": respond(payload)})
+    file = directory / GOLDEN_DIR / GOLDEN_FILE
+    file.write_text(json.dumps(entries, ensure_ascii=False), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    disturb(Path(sys.argv[1]))
+    record(Path(sys.argv[1]))
