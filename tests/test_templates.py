@@ -9,6 +9,7 @@ import pytest
 from toolkit import templates
 from toolkit.errors import TemplateError
 from toolkit.serving import config, release
+from toolkit.serving.release import Agreement
 from toolkit.spec.model import ServingSpec
 
 STEP = {
@@ -56,6 +57,9 @@ op:
 """
 
 
+AGREEMENT = {"kind": "text", "path": "lines.text", "samples": 60, "rate": 0.002, "high": 0.004}
+
+
 def variables() -> dict[str, Any]:
     spec = SimpleNamespace(
         name="tiny",
@@ -65,7 +69,8 @@ def variables() -> dict[str, Any]:
         outputs=(),
         serving=ServingSpec(workers=3),
     )
-    return {"spec": spec, "level": None, "levels": ["AVX2"], "steps": [STEP, {**STEP, "name": "rec"}]}
+    told = {"level": None, "levels": ["AVX2"], "agreement": AGREEMENT}
+    return {"spec": spec, **told, "steps": [STEP, {**STEP, "name": "rec"}]}
 
 
 def refusal(folder: Path, text: str, **values: Any) -> TemplateError:
@@ -90,6 +95,7 @@ def test_a_rendered_release_reads_back_what_went_in(tmp_path: Path) -> None:
     assert found.steps[1].predictor == STEP["predictor"]
     assert found.request_options == {"side": 960}
     assert (found.level, found.levels) == (None, ("AVX2",))
+    assert found.agreement == Agreement(**AGREEMENT)
     assert found.limits.max_body_bytes == 16 * 1024 * 1024
 
 

@@ -49,6 +49,18 @@ def test_it_tells_models_accuracy_latency_configs_and_packages(tmp_path: Path) -
     assert found["packages"] == {"numpy": ["1.26.4", "2.0.0"]}
 
 
+def test_it_tells_how_far_answers_differ_from_native_fp32_where_a_release_says_so(tmp_path: Path) -> None:
+    agreement = {"kind": "text", "path": "lines.text", "samples": 60, "rate": 0.002, "high": 0.004}
+    whole = {**examples.CONTENT["end_to_end"], "agreement": agreement}
+    less = {**whole, "agreement": {**agreement, "rate": 0.003}}
+    before, some, other = (
+        examples.made(tmp_path, f"1.0.{number}", end_to_end=told)
+        for number, told in enumerate((examples.CONTENT["end_to_end"], whole, less))
+    )
+    assert diff.compare(some, other)["agreement"] == {"rate": [0.002, 0.003]}
+    assert diff.compare(before, some)["agreement"] == {key: [None, value] for key, value in agreement.items()}
+
+
 def test_the_list_of_releases_is_by_version_and_shows_damage(tmp_path: Path) -> None:
     key = tmp_path / "k"
     signature.generate(key)

@@ -162,6 +162,13 @@ def passed(image: str = "") -> dict[str, Any]:
             "served": 0.708,
             "verdict": verdict("pass", 0.708, 0.2),
             "lines": 4300,
+            "agreement": {
+                "kind": "text",
+                "path": "lines.text",
+                "samples": 82,
+                "rate": 0.0021,
+                "high": 0.0043,
+            },
             "hypothetical": False,
         },
         "gallery": [

@@ -92,6 +92,7 @@ def test_a_small_spec_gets_the_defaults(pipelines: Path) -> None:
     read_spec = read(changed(pipelines, lambda data: None))
     assert read_spec.gate.max_drop == 0.5
     assert read_spec.candidates == ("int8", "bf16", "fp32")
+    assert read_spec.agreement is None
     assert "depthwise_conv2d" in read_spec.models["net"].quantize.kinds
 
 
@@ -165,6 +166,14 @@ def test_an_unknown_key_that_resembles_none_is_not_corrected(pipelines: Path) ->
         (lambda data: data.update(gate={"max_drop": -1}), "`gate.max_drop` is -1"),
         (lambda data: data.update(gate={"max_drop": float("nan")}), "`gate.max_drop` is nan"),
         (lambda data: data.update(serving=None), "`serving` is None"),
+        (
+            lambda data: data.update(agreement={"kind": "taste", "path": "lines.text"}),
+            "`agreement.kind` is 'taste', must be 'text', 'top1' or 'boxes'",
+        ),
+        (
+            lambda data: data.update(agreement={"kind": "text", "path": "lines.0.text"}),
+            "`agreement.path` is 'lines.0.text'",
+        ),
         (
             lambda data: data.update(candidates=["int4"]),
             "`candidates.0` is 'int4', must be 'int8', 'bf16' or 'fp32'",

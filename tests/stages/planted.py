@@ -147,9 +147,15 @@ def install(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         lost = world.whole.get(labels, [sum(values) for values in each])
         names = [item.name for item in samples]
         tells = {"level": level} if level and any(item.recipe for item in chosen.values()) else {}
-        answers = [{"lines": [], "lost": value, **tells} for value in lost][: len(part or samples)]
+        texts = [[{"text": "-" * value + "a" * (LINES - value)}] for value in lost]
+        answers = [{"lines": text, "lost": value, **tells} for text, value in zip(texts, lost)]
         return artifact(
-            {"counts": _counts(lost), "answers": answers, "names": names, "images": [str(image)] * SAMPLES}
+            {
+                "counts": _counts(lost),
+                "answers": answers[: len(part or samples)],
+                "names": names,
+                "images": [str(image)] * SAMPLES,
+            }
         )
 
     def latencies(_: Context, __: Any, items: Sequence[Variant], level: Optional[str] = None) -> list[Any]:

@@ -136,6 +136,7 @@ def test_the_manifest_says_what_is_served_and_what_the_gate_said(place: Place) -
     assert (model["served"], model["precision"], model["ratio"]) == (A.label, "int8", 1.5)
     assert model["verdict"]["outcome"] == "pass"
     assert told["end_to_end"]["verdict"]["outcome"] == "pass"
+    assert told["end_to_end"]["agreement"]["rate"] == 1 / (planted.SAMPLES * planted.LINES)
     assert told["toolkit"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
@@ -13,9 +13,9 @@ from tests.stages.planted import BETWEEN, NONE, OUTSIDE, WORSE, A, B, Plant, Wor
 from toolkit import cpu
 from toolkit.cli import result as results
 from toolkit.cli import show
-from toolkit.errors import GateError, InconclusiveError
+from toolkit.errors import GateError, InconclusiveError, SpecError
 from toolkit.report import write
-from toolkit.spec.model import CanarySpec, TargetsSpec, WatchSpec
+from toolkit.spec.model import AgreementSpec, CanarySpec, TargetsSpec, WatchSpec
 from toolkit.stages import evaluate
 
 INT8 = {(name, A): Plant(BETWEEN, 3.0) for name in ("det", "rec")}
@@ -36,6 +36,43 @@ def test_each_may_be_served_but_not_together_so_the_worst_steps_back(
     assert outcome.result["end_to_end"]["verdict"]["drop"] == pytest.approx(0.3)
     assert outcome.result["passed"]
     assert not outcome.result["end_to_end"]["hypothetical"]
+
+
+def test_agreement_is_that_of_what_is_served_with_native_fp32(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    world = World({**INT8, ("rec", A): Plant((*[0] * 37, 2, 4, 7), 3.0)}, BOTH)
+    outcome = planted.evaluated(world, monkeypatch, tmp_path, steps=("det", "rec"))
+    found = outcome.result["end_to_end"]["agreement"]
+    # Of det alone, see above: rec is served in FP32.
+    assert found["rate"] == sum(planted.BETWEEN) / (planted.SAMPLES * planted.LINES)
+    assert found["rate"] < found["high"] < 0.02
+    assert (found["kind"], found["path"], found["samples"]) == ("text", "lines.text", 40)
+    assert "whole answers: 0.30% of text at lines.text differs from native FP32's" in show.table(
+        outcome.result
+    )
+
+
+def test_nothing_is_compared_where_the_spec_does_not_say_what(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    outcome = evaluated_with(None, monkeypatch, tmp_path)
+    assert outcome.result["end_to_end"]["agreement"] is None
+
+
+def test_a_spec_that_compares_what_answers_have_not_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        evaluated_with(AgreementSpec(kind="boxes", path="lines.box"), monkeypatch, tmp_path)
+    assert caught.value.message == "native FP32's answer to 0.png has no boxes at lines.box"
+    assert caught.value.where == str(planted.PIPELINES / "ocr" / "pipeline.yml: agreement.path")
+
+
+def evaluated_with(rule: Optional[AgreementSpec], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    planted.install(World(), monkeypatch, tmp_path)
+    context = planted.context(tmp_path, steps=("det",))
+    return evaluate.run(replace(context, spec=context.spec.model_copy(update={"agreement": rule})))
 
 
 def test_what_is_left_steps_back_where_the_worst_is_native_already(

@@ -60,6 +60,21 @@ def test_a_release_knows_the_levels_that_it_was_judged_at(rendered: Path) -> Non
     assert [plan.levels for plan in plans] == [("AVX2",), (), ()]
 
 
+def test_each_place_says_how_far_its_own_answers_differ_from_native_fp32(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cpu, "levels_below", lambda: ("AVX2",))
+    world = World({("det", A): Plant((2, *[0] * 39), 1.5), ("det", "bf16"): Plant(ratio=0.5)}, {"det": [A]})
+    path = made(world, monkeypatch, tmp_path, levels=("AVX2",)).path
+    int8, fp32 = (release.read(path / place).agreement for place in ("", "fp32"))
+    assert int8 is not None
+    assert (int8.kind, int8.path, int8.samples) == ("text", "lines.text", planted.SAMPLES)
+    assert 0 < int8.rate == 2 / (planted.LINES * planted.SAMPLES) < int8.high < 0.01
+    assert fp32 is not None
+    assert fp32.rate == 0 < fp32.high < int8.high
+    assert release.read(path / "levels/AVX2").agreement is None, "only golden answers are known there"
+
+
 def test_int8_for_a_lesser_cpu_is_judged_at_its_level(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -58,6 +58,18 @@ def test_golden_answers_are_those_of_the_spare(monkeypatch: pytest.MonkeyPatch, 
     assert lost == {"": [1, 0, 0, 0], "fp32": [0, 0, 0, 0]}
 
 
+def test_agreement_at_a_lesser_level_is_known_where_all_samples_are_golden(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    world = World({("det", A): Plant((4, *[0] * 39), 3.0)}, {"det": [A]})
+    planted.install(world, monkeypatch, tmp_path)
+    few = planted.context(tmp_path / "few", steps=("det",), levels=("AVX2",))
+    everything = replace(few, spec=few.spec.model_copy(update={"golden": 40}), build=tmp_path / "all")
+    found = [evaluate.run(item).result["spares"]["levels/AVX2"]["agreement"] for item in (few, everything)]
+    assert found[0] is None
+    assert (found[1]["samples"], found[1]["rate"]) == (40, 4 / 4000)
+
+
 def test_fp32_needs_no_spare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     outcome = planted.evaluated(World(), monkeypatch, tmp_path, precision="fp32", levels=("AVX2",))
     assert outcome.result["spares"] == {}

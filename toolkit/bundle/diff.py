@@ -15,6 +15,7 @@ Change = dict[str, Any]
 _MODEL = ("served", "precision", "outcome", "source", "sha256")
 _ACCURACY = ("value", "drop", "lower", "upper")
 _LATENCY = ("milliseconds", "ratio")
+_AGREEMENT = ("kind", "path", "samples", "rate", "high")
 
 # Files of which a person wants to see the lines that changed.
 _TEXTS = (".yml", ".py", ".json")
@@ -24,9 +25,9 @@ def compare(before: Place, after: Place) -> dict[str, Any]:
     """The differences, empty where there are none.
 
     Returns:
-        `models`, `accuracy` and `latency` by model, each value as `[before, after]`; `end_to_end` likewise;
-        `configs`: by file what became of it and, of texts, a unified diff; `packages` by name, `null` where a bundle
-        has it not; `cpu`, by part of the release.
+        `models`, `accuracy` and `latency` by model, each value as `[before, after]`; `end_to_end` and
+        `agreement`, that of answers with native FP32's, likewise; `configs`: by file what became of it and, of texts, a
+        unified diff; `packages` by name, `null` where a bundle has it not; `cpu`, by part of the release.
 
     Raises:
         ReleaseError: a manifest is missing or changed.
@@ -42,6 +43,7 @@ def compare(before: Place, after: Place) -> dict[str, Any]:
         "end_to_end": _values(
             _flat(old["end_to_end"]), _flat(new["end_to_end"]), ("native", "served", "drop")
         ),
+        "agreement": _values(_agreement(old), _agreement(new), _AGREEMENT),
         "configs": _configs(before, after, old["files"], new["files"]),
         "packages": _all(old["environment"]["packages"], new["environment"]["packages"]),
         "cpu": _all(old["cpu"], new["cpu"]),
@@ -51,6 +53,11 @@ def compare(before: Place, after: Place) -> dict[str, Any]:
 def _flat(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The verdict's figures beside the others."""
     return {**entry, **(entry.get("verdict") or {})}
+
+
+def _agreement(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Empty where the bundle says nothing of it."""
+    return told["end_to_end"].get("agreement") or {}
 
 
 def _by_name(old: Mapping[str, Any], new: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Change]:

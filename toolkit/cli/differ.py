@@ -7,13 +7,13 @@ from typing import Any
 
 _LINES = 40
 _NAMED = ("models", "accuracy", "latency")
-_FLAT = ("end_to_end", "packages", "cpu")
+_FLAT = ("end_to_end", "agreement", "packages", "cpu")
 
 
 def text(found: Mapping[str, Any]) -> str:
     """The differences that `toolkit.bundle.diff.compare` found, those of each kind under its name."""
     lines = [f"{found['before']} -> {found['after']}"]
-    for title in (*_NAMED, "end_to_end", "configs", "packages", "cpu"):
+    for title in (*_NAMED, "end_to_end", "agreement", "configs", "packages", "cpu"):
         told = list(_told(title, found[title]))
         lines += [f"\n{title.replace('_', ' ')}", *told] if told else []
     return "\n".join(lines if len(lines) > 1 else [f"{lines[0]}: nothing differs"])

@@ -34,6 +34,7 @@ def table(result: Mapping[str, Any]) -> str:
         lines += [_level(level, found) for level, found in entry["levels"].items()]
         lines.append("")
     lines.append(_whole(result["end_to_end"], result["data"]))
+    lines += _agreement(result["end_to_end"]["agreement"])
     return "\n".join(lines + [f"warning: {item}" for item in result["data"]["warnings"]])
 
 
@@ -43,6 +44,15 @@ def _whole(whole: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         f"{whole['lines']} results right, native FP32 {whole['native']:.2%} "
         f"({data['splits']['verdict']} validation images of {data['directory']}); {whole['verdict']['reason']}"
     )
+
+
+def _agreement(found: Optional[Mapping[str, Any]]) -> list[str]:
+    if found is None:
+        return []
+    return [
+        f"whole answers: {found['rate']:.2%} of {found['kind']} at {found['path']} differs from native FP32's, "
+        f"at most {found['high']:.2%} with 95 % confidence"
+    ]
 
 
 def _row(row: Mapping[str, Any], chosen: Optional[str], width: int) -> str:

@@ -120,11 +120,21 @@ def _tiles(evaluation: Mapping[str, Any]) -> tuple[Tile, ...]:
         supposed = outcomes.supposed(evaluation)
         note = f"native FP32 {native}{mark}" + (f"; hypothetical: {supposed}" if supposed else "")
         found.append(Tile(f"end to end, {metric}", text.percent(look_up(whole, "served")), note))
+    found += _agreement(look_up(whole, "agreement"))
     for name, model in outcomes.models_of(evaluation).items():
         item = outcomes.chosen_of(model) or outcomes.best_int8_of(model)
         if item is not None:
             found += _tiles_of(name, model, item)
     return tuple(found)
+
+
+def _agreement(found: Any) -> list[Tile]:
+    """Whole answers beside those of native FP32, where they were compared."""
+    if text.finite(look_up(found, "rate")) is None:
+        return []
+    what = f"{look_up(found, 'kind')} of {text.counted(look_up(found, 'samples'), 'sample')}"
+    note = f"{what}, at most {text.percent(look_up(found, 'high'), 2)} with 95 % confidence"
+    return [Tile("answers that differ from native FP32's", text.percent(found["rate"], 2), note)]
 
 
 def _tiles_of(name: str, model: Mapping[str, Any], item: Mapping[str, Any]) -> list[Tile]:

@@ -12,6 +12,13 @@ Reference = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Precision = Literal["int8", "bf16", "fp32"]
 Dimension = Annotated[int, Field(ge=1)]
+AnswerPath = Annotated[
+    str,
+    Field(
+        pattern=r"^\w+(\.\w+)?$",
+        description="`member` of the answer, or `list.member`: that member of each item of the list",
+    ),
+]
 
 
 class Section(BaseModel):
@@ -342,12 +349,19 @@ class OutputSpec(Section):
     """A part of the answer as a tensor of the Open Inference Protocol."""
 
     name: Name
-    path: str = Field(
-        pattern=r"^\w+(\.\w+)?$",
-        description="`member` of the answer, or `list.member`: that member of each item of the list",
-    )
+    path: AnswerPath
     datatype: Literal["BYTES", "FP32", "FP64", "INT32", "INT64", "BOOL"]
     shape: tuple[int, ...] = Field(description="-1 for the number of items of the list")
+
+
+class AgreementSpec(Section):
+    """How whole answers of two precisions, or of two releases, are compared with each other: without labels."""
+
+    kind: Literal["text", "top1", "boxes"] = Field(
+        description="text: edit distance of lines, in characters; top1: whether the first item is the same; "
+        "boxes: those without a partner at an overlap of 0.5"
+    )
+    path: AnswerPath
 
 
 class PipelineSpec(Section):
@@ -368,6 +382,9 @@ class PipelineSpec(Section):
         default="recall", description="the figure of whole answers that the gate compares"
     )
     judge_options: dict[str, Any] = Field(default_factory=dict, description="handed to every judge")
+    agreement: Optional[AgreementSpec] = Field(
+        default=None, description="what of whole answers is compared; default: nothing"
+    )
     data: DataSpec
     candidates: tuple[Precision, ...] = Field(
         default=("int8", "bf16", "fp32"),

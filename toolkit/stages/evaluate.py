@@ -97,6 +97,7 @@ def run(context: Context) -> Outcome:
 
     Raises:
         DataError: the validation samples have no labels.
+        SpecError: answers have not what the spec's `agreement` compares.
     """
     data = dataset.run(context)
     searched = searches(context, data)

@@ -42,12 +42,14 @@ class _Part:
         place: in the release; empty for the release itself.
         outcomes: the verdict on each model: `pass` or `inconclusive`, or empty.
         converted: the serving directories.
+        agreement: of its answers with native FP32's; None: not measured.
     """
 
     place: str
     models: Mapping[str, Variant]
     outcomes: Mapping[str, str]
     converted: Mapping[str, Artifact]
+    agreement: Optional[Mapping[str, Any]]
 
     def steps(self, context: Context) -> list[dict[str, Any]]:
         return [self._step(context, name) for name in context.spec.steps]
@@ -105,14 +107,19 @@ def _parts(context: Context, outcome: Outcome) -> list[_Part]:
         name: rows[name].get(entry["chosen"], {}).get("verdict", {}).get("outcome", "")
         for name, entry in entries.items()
     }
-    found = [("", outcome.chosen, served)]
+    found = [("", outcome.chosen, served, outcome.result["end_to_end"]["agreement"])]
     for place, models in outcome.spares.items():
-        recorded = outcome.result["spares"][place]["models"]
-        found.append((place, models, {name: entry["outcome"] for name, entry in recorded.items()}))
+        recorded = outcome.result["spares"][place]
+        told = {name: entry["outcome"] for name, entry in recorded["models"].items()}
+        found.append((place, models, told, recorded["agreement"]))
     return [
-        _Part(place, models, told, {name: convert.run(context, item) for name, item in models.items()})
-        for place, models, told in found
+        _Part(place, models, told, _converted(context, models), agreed)
+        for place, models, told, agreed in found
     ]
+
+
+def _converted(context: Context, models: Mapping[str, Variant]) -> dict[str, Artifact]:
+    return {name: convert.run(context, item) for name, item in models.items()}
 
 
 def _render(context: Context, outcome: Outcome, parts: Sequence[_Part], target: Path) -> Mapping[str, Any]:
@@ -142,6 +149,7 @@ def _render_configs(context: Context, outcome: Outcome, part: _Part, target: Pat
         "spec": context.spec,
         "steps": part.steps(context),
         "level": part.level(outcome),
+        "agreement": part.agreement,
         "levels": [] if part.place else _judged_levels(outcome),
     }
     text, parsed = templates.render_yaml(_CONFIG_TEMPLATE, **variables)

@@ -26,7 +26,11 @@ from toolkit.stages.dataset import DatasetRef
 from toolkit.stages.variants import Variant
 from toolkit.store.artifact import Artifact
 
-_CODE = (Path(__file__), PACKAGE / "quantization", PACKAGE / "evaluation")
+_CODE = (
+    Path(__file__),
+    PACKAGE / "quantization",
+    *(PACKAGE / "evaluation" / name for name in ("racing.py", "metrics.py")),
+)
 
 # Share of the gate's limit that a proposal may lose on the samples of the search, which are few.
 _MARGIN = 0.8

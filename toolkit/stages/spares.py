@@ -26,19 +26,21 @@ class Spare:
         verdicts: the gate's on each model, `pass` or `inconclusive`; empty for the reference.
         answers: to the golden images, as this very spare gave them.
         end_to_end: the verdict on whole answers; None: they were not judged.
+        agreement: of whole answers with native FP32's, see `toolkit.stages.whole.agreement_of`; None: not measured.
     """
 
     models: Mapping[str, Variant]
     verdicts: Mapping[str, str]
     answers: Sequence[Any]
     end_to_end: Optional[Mapping[str, Any]] = None
+    agreement: Optional[Mapping[str, Any]] = None
 
     def to_json(self) -> dict[str, Any]:
         """As the evaluation records it; the answers lie beside, in golden requests."""
         models = {
             name: {**rows.serving(item), "outcome": self.verdicts[name]} for name, item in self.models.items()
         }
-        return {"models": models, "end_to_end": self.end_to_end}
+        return {"models": models, "end_to_end": self.end_to_end, "agreement": self.agreement}
 
 
 def find(
@@ -64,7 +66,7 @@ def find(
         return {}
     fp32 = pool.submit(_fp32, context, data, policy, judged, reference)
     levels = sorted({level for entry in kept.values() for level in entry})
-    lessers = pool.map(lambda level: _at_level(context, data, level, judged, kept, fp32), levels)
+    lessers = pool.map(lambda level: _at_level(context, data, level, judged, kept, fp32, reference), levels)
     found = {FP32: fp32.result()}
     for level, lesser in zip(levels, lessers):
         same = all(rows.serving(lesser.models[name]) == rows.serving(item) for name, item in chosen.items())
@@ -86,6 +88,7 @@ def _fp32(
         {name: item.status if item else "" for name, item in verdicts.items()},
         settled.answers.info["answers"][: context.spec.golden],
         rows.described(settled.verdict),
+        settled.agreement,
     )
 
 
@@ -96,10 +99,12 @@ def _at_level(
     judged: Mapping[str, Judged],
     kept: Mapping[str, Mapping[str, Any]],
     fp32: Future[Spare],
+    reference: Artifact,
 ) -> Spare:
     """What was kept of each model for a level, with the answers that it gives there.
 
-    Each model was judged at that level by itself; whole answers are recorded, not judged.
+    Each model was judged at that level by itself; whole answers are recorded, not judged. They are those to the golden
+    images; only where these are all that there are, their agreement with native FP32 is known.
     """
     models: dict[str, Variant] = {}
     verdicts: dict[str, str] = {}
@@ -114,7 +119,9 @@ def _at_level(
             models[name], verdicts[name] = source, _outcome(item, source)
     golden = range(min(context.spec.golden, len(data.dataset.validation)))
     told = measure.run_pipeline(context, data, models, golden, level)
-    return Spare(models, verdicts, told.info["answers"][: len(golden)])
+    everything = len(golden) == len(data.dataset.validation)
+    agreed = whole.agreement_of(context, reference, told) if everything else None
+    return Spare(models, verdicts, told.info["answers"][: len(golden)], agreement=agreed)
 
 
 def _outcome(judged: Judged, item: Variant) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
-from toolkit.evaluation import gate
+from toolkit.errors import SpecError
+from toolkit.evaluation import agreement, gate
+from toolkit.evaluation.agreement import Difference, Rule
 from toolkit.evaluation.gate import Candidate, Policy, Verdict
 from toolkit.evaluation.metrics import Counts
 from toolkit.evaluation.ratios import METRICS
@@ -24,6 +26,7 @@ class Whole:
     Attributes:
         answers: those of the variants that are served; where nothing is, of those that came furthest.
         lines: labelled results.
+        agreement: how much the answers differ from those of native FP32; None: the spec does not say what to compare.
         failure: why nothing may be served though every model may; the models have their own.
         inconclusive: whether that is for want of samples, and the policy asks for proof.
         hypothetical: nothing is served, so this is what would have been.
@@ -33,6 +36,7 @@ class Whole:
     answers: Artifact
     verdict: Verdict
     lines: int
+    agreement: Optional[Mapping[str, Any]] = None
     failure: Optional[str] = None
     inconclusive: bool = False
     hypothetical: bool = False
@@ -46,6 +50,7 @@ class Whole:
             "native": difference.reference if difference else None,
             "served": difference.candidate if difference else None,
             "verdict": rows.described(self.verdict),
+            "agreement": self.agreement,
             "hypothetical": self.hypothetical,
         }
 
@@ -60,6 +65,9 @@ def settle(
 
     Args:
         reference: whole answers of native FP32.
+
+    Raises:
+        SpecError: native FP32's answers have not what the spec's `agreement` compares.
     """
     failed = any(item.failure for item in judged.values())
     while True:
@@ -86,7 +94,47 @@ def _look(
     before, after = (measure.counts_of(item) or [] for item in (reference, answers))
     metric = context.spec.metric
     lines = sum(item.truth for item in before)
-    return Whole(metric, answers, _verdict(before, after, metric, policy), lines, hypothetical=hypothetical)
+    verdict = _verdict(before, after, metric, policy)
+    agreed = agreement_of(context, reference, answers)
+    return Whole(metric, answers, verdict, lines, agreed, hypothetical=hypothetical)
+
+
+def agreement_of(context: Context, reference: Artifact, answers: Artifact) -> Optional[dict[str, Any]]:
+    """How much answers differ from others to the same samples, as the evaluation and the release record it.
+
+    Returns:
+        `kind` and `path` of what was compared, `samples`, the `rate` that differs (0..1), and `high`: with 95 %
+        confidence the true rate is not above it. None: the spec does not say what to compare.
+
+    Raises:
+        SpecError: the reference has not what is to be compared.
+    """
+    wanted = context.spec.agreement
+    if wanted is None:
+        return None
+    rule = Rule(wanted.kind, wanted.path)
+    before, after = reference.info["answers"], answers.info["answers"]
+    _require(context, rule, reference)
+    found = [agreement.compare(rule, first, second) for first, second in zip(before, after)]
+    rate = sum(found, Difference(0, 0)).rate
+    return {
+        "kind": rule.kind,
+        "path": rule.path,
+        "samples": len(found),
+        "rate": round(rate, 9),
+        "high": round(agreement.bound(found), 9),
+    }
+
+
+def _require(context: Context, rule: Rule, reference: Artifact) -> None:
+    """What there is nothing to compare of differs even from itself."""
+    for name, answer in zip(reference.info["names"], reference.info["answers"]):
+        if agreement.compare(rule, answer, answer).differing:
+            raise SpecError(
+                f"native FP32's answer to {name} has no {rule.kind} at {rule.path}",
+                where=f"{context.spec.directory / 'pipeline.yml'}: agreement.path",
+                remedy="name what each answer has, as `member` or `list.member`; docs/quantization.md has the kinds",
+            )
 
 
 def _verdict(before: Sequence[Counts], after: Sequence[Counts], metric: str, policy: Policy) -> Verdict:
@@ -97,4 +145,4 @@ def _verdict(before: Sequence[Counts], after: Sequence[Counts], metric: str, pol
 def _refused(found: Whole, context: Context, policy: Policy) -> Whole:
     undecided = found.verdict.status == "inconclusive" and policy.inconclusive != "accept"
     failure = f"{context.precision} was asked for, but with it the whole {found.verdict.reason}"
-    return Whole(found.metric, found.answers, found.verdict, found.lines, failure, undecided, True)
+    return replace(found, failure=failure, inconclusive=undecided, hypothetical=True)
