@@ -53,7 +53,7 @@ OWNERS |= {
 }
 OWNERS["pydantic"] |= {"gateway"}
 OWNERS |= {"cyclonedx": {"bundle"}, "packageurl": {"bundle"}, "zstandard": {"bundle"}}
-OWNERS |= {"rapidfuzz": {"evaluation"}}
+OWNERS |= {"rapidfuzz": {"evaluation"}, "scipy": {"supervisor"}}
 OWNERS |= {"swagger_ui_bundle": {"gateway"}, "prometheus_client": {"gateway"}, "grpc_health": {"gateway"}}
 
 MODULES = sorted((ROOT / "toolkit").rglob("*.py"))

@@ -155,9 +155,17 @@ def test_answers_that_never_differed_may_still_do() -> None:
     assert agreement.bound([Difference(0, 1)]) == 1
 
 
+def test_the_least_rate_is_below_the_rate_and_nearer_with_more_requests() -> None:
+    few, many = ([Difference(10, 100), Difference(20, 100)] * number for number in (10, 40))
+    assert 0.1 < agreement.least(few) < agreement.least(many) < 0.15
+    assert agreement.least(many, 0.99) < agreement.least(many)
+    assert agreement.least([Difference(0, 100)] * 60) == 0
+
+
 def test_a_bound_needs_a_request() -> None:
-    with pytest.raises(ValueError, match="samples"):
-        agreement.bound([])
+    for bound in (agreement.bound, agreement.least):
+        with pytest.raises(ValueError, match="samples"):
+            bound([])
 
 
 def test_answers_can_be_compared_where_paddle_is_not_loaded() -> None:

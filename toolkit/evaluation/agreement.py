@@ -86,9 +86,19 @@ def bound(differences: Sequence[Difference], confidence: float = 0.95) -> float:
     Raises:
         ValueError: there is no request, or the confidence is out of range.
     """
+    return _drop(differences, confidence).upper / 100
+
+
+def least(differences: Sequence[Difference], confidence: float = 0.95) -> float:
+    """The rate that the true one is not below with `confidence`, 0..1; otherwise as `bound`."""
+    return max(0.0, _drop(differences, confidence).lower / 100)
+
+
+def _drop(differences: Sequence[Difference], confidence: float) -> paired.Difference:
+    """Of what agrees: that of answers with themselves, less that with the others."""
     same = [_counts(0, item.of) for item in differences]
     found = [_counts(item.differing, item.of) for item in differences]
-    return paired.compare(same, found, METRICS["recall"], confidence).upper / 100
+    return paired.compare(same, found, METRICS["recall"], confidence)
 
 
 def _counts(differing: float, of: float) -> Counts:
