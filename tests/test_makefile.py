@@ -120,6 +120,7 @@ def test_make_alone_lists_every_variable_with_its_default() -> None:
         "TLS_CLIENT_CA": "",
         "VERSION": "",
         "RELEASE": "",
+        "CANARY": "",
         "KEY": "",
         "A": "",
         "B": "",
