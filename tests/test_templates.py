@@ -10,7 +10,7 @@ from toolkit import templates
 from toolkit.errors import TemplateError
 from toolkit.serving import config, release
 from toolkit.serving.release import Agreement
-from toolkit.spec.model import ServingSpec
+from toolkit.spec.model import CanarySpec, ServingSpec, WatchSpec
 
 STEP = {
     "name": "det",
@@ -68,6 +68,8 @@ def variables() -> dict[str, Any]:
         response="ops:answer",
         outputs=(),
         serving=ServingSpec(workers=3),
+        canary=CanarySpec(steps=(7, 70)),
+        watch=WatchSpec(window=50),
     )
     told = {"level": None, "levels": ["AVX2"], "agreement": AGREEMENT}
     return {"spec": spec, **told, "steps": [STEP, {**STEP, "name": "rec"}]}
@@ -97,6 +99,7 @@ def test_a_rendered_release_reads_back_what_went_in(tmp_path: Path) -> None:
     assert (found.level, found.levels) == (None, ("AVX2",))
     assert found.agreement == Agreement(**AGREEMENT)
     assert found.limits.max_body_bytes == 16 * 1024 * 1024
+    assert (found.canary.steps, found.watch.window) == ((7, 70), 50)
 
 
 def test_an_undefined_variable_is_named_with_template_and_line(tmp_path: Path) -> None:
