@@ -239,9 +239,9 @@ def test_prometheus_is_told_of_tls_and_the_file_with_the_key() -> None:
 # ------------------------------------------------------------------------------------------------------ grafana
 
 
-def test_the_dashboard_has_a_row_for_traffic_latency_replicas_and_models() -> None:
+def test_the_dashboard_has_a_row_for_each_thing_to_look_at() -> None:
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert rows == ["Traffic", "Latency by stage", "Replicas", "Models"]
+    assert rows == ["Traffic", "Latency by stage", "Replicas", "Canary and watch", "Models"]
     assert isinstance(DASHBOARD["schemaVersion"], int)
     assert DASHBOARD["uid"] == "serving-ocr"
     assert "id" not in DASHBOARD, "Grafana gives that itself"
@@ -352,6 +352,8 @@ def test_promtool_accepts_the_queries_of_the_dashboard(tmp_path: Path) -> None:
 
 
 _JOB = 'job="serving-ocr",instance="i"'
+_TAKEN_BACK = f'serving_rollouts_total{{{_JOB},result="canary_failed"}}'
+_DISAGREES = f'serving_canary_analyses_total{{{_JOB},measurement="answers",result="failure"}}'
 # A service with two replicas at which nothing is wrong: one request a second, all answered within half a second.
 _WELL = {
     f"up{{{_JOB}}}": "1x480",
@@ -362,6 +364,9 @@ _WELL = {
     f'serving_request_duration_seconds_count{{{_JOB},protocol="http"}}': "0+60x480",
     f'serving_requests_rejected_total{{{_JOB},reason="queue_full"}}': "0x480",
     f"serving_requests_poisoned_total{{{_JOB}}}": "0x480",
+    _TAKEN_BACK: "0x480",
+    _DISAGREES: "0x480",
+    f"serving_canary_ratio{{{_JOB}}}": "0x480",
     f"process_open_fds{{{_JOB}}}": "20x480",
     f"process_max_fds{{{_JOB}}}": "1024x480",
     **{
@@ -393,6 +398,8 @@ _FIVE_MINUTES = {
     "ServingReplicaMemory": {f'serving_replica_resident_memory_bytes{{{_JOB},replica="1"}}': "9.5e8x480"},
     "ServingGoldenStale": {f'serving_replica_golden_age_seconds{{{_JOB},replica="1"}}': "60+60x480"},
     "ServingPoisonRequest": {f"serving_requests_poisoned_total{{{_JOB}}}": "0 0 1x478"},
+    "ServingCanaryFailed": {_TAKEN_BACK: "0 0 1x478"},
+    "ServingDisagreement": {_DISAGREES: "0 0 1x478"},
     "ServingOpenFiles": {f"process_open_fds{{{_JOB}}}": "1000x480"},
 }
 
@@ -472,6 +479,17 @@ def test_an_alarm_for_errors_ends_soon_after_they_have(tmp_path: Path) -> None:
     ended = {_FAILED: "0+20x30 600x450"}
     assert "ServingErrorRateFast" in fires("", 30, ended, tmp_path)
     assert "ServingErrorRateFast" not in fires("", 37, ended, tmp_path)
+
+
+@needs_promtool
+def test_answers_of_a_canary_that_differ_are_not_taken_for_those_of_what_serves(tmp_path: Path) -> None:
+    changes = {
+        _DISAGREES: "0x5 1x475",
+        f"serving_canary_ratio{{{_JOB}}}": "0 0.1x4 0x475",
+        _TAKEN_BACK: "0x5 1x475",
+    }
+    for minute in (6, 20, 36):
+        assert fires("", minute, changes, tmp_path) == {"ServingCanaryFailed"}
 
 
 @needs_promtool

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from toolkit.evaluation.agreement import Difference
+from toolkit.gateway import metrics
 from toolkit.supervisor import analysis
 from toolkit.supervisor.analysis import (
     ERRORS,
@@ -198,6 +199,10 @@ def test_one_failure_is_a_failure_of_all_and_all_must_succeed(results: list[str]
 )
 def test_a_measurement_is_told_in_words(found: Measurement, text: str) -> None:
     assert found.text == text
+
+
+def test_measurements_and_results_are_those_that_are_counted() -> None:
+    assert (analysis.MEASUREMENTS, analysis.RESULTS) == (metrics.MEASUREMENTS, metrics.RESULTS)
 
 
 def test_a_measurement_is_recorded_with_all_that_is_known() -> None:
