@@ -154,7 +154,7 @@ ci: venv ## Run here what the rendered CI workflows run, from export to the rele
 	@$(TOOLKIT) ci $(STAGE_OPTIONS) $(ARGS)
 
 ## Development
-.PHONY: test test-e2e test-container test-schemas chaos rollouts soak overhead fuzz lint format lock schema clean
+.PHONY: test test-e2e test-container test-schemas chaos rollouts canary soak overhead fuzz lint format lock schema clean
 test: venv ## Unit tests and one real deployment
 	@$(BIN)/python -m pytest -m "not long" $(ARGS)
 test-e2e: venv ## The tests that take many minutes
@@ -170,6 +170,8 @@ chaos: venv ## Kill replicas of the release under load, and print what clients s
 	@$(BIN)/python -m tests.chaos $(MODEL_OPTIONS) --seconds $(SECONDS) $(call option,--replicas,REPLICAS) $(ARGS)
 rollouts: venv ## Deploy and roll back ten times under load, and print what clients saw of it
 	@$(BIN)/python -m tests.rollouts $(MODEL_OPTIONS) $(call option,--replicas,REPLICAS) $(ARGS)
+canary: venv ## Give a good release and three bad ones a share of the requests, and print what became of each
+	@$(BIN)/python -m tests.canary $(MODEL_OPTIONS) $(call option,--replicas,REPLICAS) $(ARGS)
 soak: venv ## Send REQUESTS images of mixed sizes to the running service, and watch the memory of its replicas
 	@$(BIN)/python -m tests.soak --home $(call quoted,BUILD)/$(call quoted,MODEL) --requests $(REQUESTS) $(ARGS)
 overhead: venv ## Say what the front door adds to a request with IMAGE over one to a replica

@@ -19,7 +19,7 @@ DEPLOYING = ("deploy", "launch", "serve")
 RUNNING = ("smoke", "status", "history", "logs", "stop")
 BACK = ("rollback",)
 RELEASING = ("release", "releases", "verify", "diff", "keygen")
-MEASURING = ("profile", "chaos", "rollouts", "soak", "overhead", "fuzz")
+MEASURING = ("profile", "chaos", "rollouts", "canary", "soak", "overhead", "fuzz")
 ELSEWHERE = ("targets", "image", "image-build", "ci")
 OTHERS = (
     "setup",
@@ -190,6 +190,7 @@ def test_a_target_passes_on_what_its_command_takes_and_no_more(
     [
         ("chaos", [*MODEL, *BUILD, "-v", "--seconds", "9", "--replicas", "3"]),
         ("rollouts", [*MODEL, *BUILD, "-v", "--replicas", "3"]),
+        ("canary", [*MODEL, *BUILD, "-v", "--replicas", "3"]),
         ("soak", ["--home", "build/ocr", "--requests", "8"]),
         ("overhead", ["--home", "build/ocr", "--image", "i.jpg"]),
         ("fuzz", ["--seconds", "9"]),
