@@ -31,6 +31,7 @@ from typing import Any
 import grpc
 
 from toolkit.client import protocol
+from toolkit.serving.timing import METADATA_KEY
 
 MAX_PIXELS = 100_000_000
 
@@ -61,7 +62,7 @@ class Plan:
     Attributes:
         delay: seconds before every answer.
         err_no: answer this instead, if not zero.
-        timed: say how long an answer took.
+        timings: what it says of its own time, if anything.
         crash: fail as a servicer that raises does.
         lines: what it reads.
         seen: requests it has answered, or begun to.
@@ -72,7 +73,7 @@ class Plan:
     delay: float = 0.0
     err_no: int = 0
     err_msg: str = ""
-    timed: bool = False
+    timings: dict[str, Any] = field(default_factory=dict)
     crash: bool = False
     lines: list[Any] = field(default_factory=lambda: list(LINES))
     seen: list[Any] = field(default_factory=list)
@@ -119,7 +120,7 @@ class FakeReplica:
             self._server = None
 
     def _inference(self, request: Any, context: grpc.ServicerContext) -> Any:
-        plan, began = self.plan, time.monotonic()
+        plan = self.plan
         plan.seen.append(request)
         plan.arrived.set()
         end = time.monotonic() + plan.delay
@@ -127,9 +128,8 @@ class FakeReplica:
             time.sleep(0.01)
         if not context.is_active():
             plan.cancelled.set()
-        if plan.timed:
-            stages = {"decode": time.monotonic() - began}
-            context.set_trailing_metadata((("toolkit-timings", json.dumps({"stages": stages})),))
+        if plan.timings:
+            context.set_trailing_metadata(((METADATA_KEY, json.dumps(plan.timings)),))
         if plan.crash:
             raise RuntimeError("planned crash")
         if plan.err_no:

@@ -7,13 +7,14 @@ import http.client
 import json
 import socket
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable
 
 import uvloop
 
 from toolkit.gateway.catalog import Catalog, ModelInfo, TensorInfo
 from toolkit.gateway.endpoint import Endpoint
+from toolkit.gateway.frontdesk import FrontDesk
 from toolkit.gateway.options import GatewayOptions
 from toolkit.gateway.pool import Pool
 from toolkit.gateway.server import Gateway
@@ -82,7 +83,9 @@ class Door:
         self._replicas = replicas
         made = settings or options()
         self.gateway = Gateway(made)
-        self.gateway.shift(self.gateway.open(made, CATALOG, self.pool, len(replicas) * depth, is_ready))
+        self._settings, self._depth = made, depth
+        self.desk = self.gateway.open(made, CATALOG, self.pool, len(replicas) * depth, is_ready)
+        self.gateway.shift(self.desk)
         self._stopped = False
 
     async def _start(self) -> None:
@@ -115,6 +118,26 @@ class Door:
         if not self._stopped:
             self._stopped = True
             self.run(self._stop(grace))
+
+    def beside(
+        self,
+        *replicas: str,
+        release: str = "newer",
+        is_ready: Callable[[], bool] = lambda: True,
+        pool: Pool | None = None,
+    ) -> FrontDesk:
+        """A desk of another release, which gets no request of itself."""
+        pool = pool or Pool(self._depth)
+
+        def work() -> FrontDesk:
+            for index, target in enumerate(replicas):
+                self.endpoints.append(Endpoint(index, target))
+                pool.add(self.endpoints[-1])
+            catalog = replace(CATALOG, release=release)
+            return self.gateway.open(self._settings, catalog, pool, len(replicas) * self._depth, is_ready)
+
+        desk: FrontDesk = self.call(work)
+        return desk
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         """One request on a connection of its own; a body that is not bytes is sent as JSON."""

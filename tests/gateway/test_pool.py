@@ -15,7 +15,7 @@ class Lane:
     """What a pool needs of an endpoint."""
 
     def __init__(self) -> None:
-        self.in_flight = 0
+        self.in_flight = self.guests = 0
         self.alone = False
 
 
@@ -168,5 +168,55 @@ def test_the_time_to_wait_follows_what_inferences_take_and_how_many_are_ahead() 
         assert pool.seconds_to_wait == 0
         await pool.take(soon())
         assert pool.seconds_to_wait == pytest.approx(2.0)
+
+    run(work)
+
+
+def test_a_guest_comes_where_there_is_a_place_to_spare_one_at_a_time_and_not_before_clients() -> None:
+    async def work() -> None:
+        first, second = Lane(), Lane()
+        pool = pool_of(first, second, depth=1)
+        assert await pool.take(soon()) is first
+        assert pool.take_spare() is second  # type: ignore[comparison-overlap]
+        assert pool.take_spare() is None
+        pool.give_back_spare(second)  # type: ignore[arg-type]
+        assert (second.in_flight, second.guests) == (0, 0)
+        await pool.take(soon())
+        waiting = asyncio.create_task(pool.take(soon()))
+        await asyncio.sleep(0.01)
+        assert pool.take_spare() is None
+        pool.give_back(first)  # type: ignore[arg-type]
+        assert await waiting is first
+
+    run(work)
+
+
+def test_a_guest_takes_no_clients_place_and_its_replica_is_taken_last() -> None:
+    async def work() -> None:
+        visited, other = Lane(), Lane()
+        pool = pool_of(visited, other, depth=1)
+        assert pool.take_spare() is visited  # type: ignore[comparison-overlap]
+        assert [await pool.take(soon()) for _ in range(2)] == [other, visited]
+        waiting = asyncio.create_task(pool.take(soon()))
+        await asyncio.sleep(0.01)
+        pool.give_back_spare(visited)  # type: ignore[arg-type]
+        await asyncio.sleep(0.01)
+        assert not waiting.done(), "that was no client's place"
+        pool.give_back(visited)  # type: ignore[arg-type]
+        assert await waiting is visited
+
+    run(work)
+
+
+def test_one_that_wants_to_be_alone_waits_for_a_guest_too() -> None:
+    async def work() -> None:
+        lane: Any = Lane()
+        pool = pool_of(lane)
+        assert pool.take_spare() is lane
+        waiting = asyncio.create_task(pool.take(soon(), alone=True))
+        await asyncio.sleep(0.01)
+        assert not waiting.done(), "whose doing it is if the replica goes down would not be known"
+        pool.give_back_spare(lane)
+        assert await waiting is lane
 
     run(work)

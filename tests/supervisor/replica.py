@@ -32,7 +32,7 @@ def main(release: str, socket: str, parent: str, _: str) -> None:
     pulse = Pulse(Path(socket).with_suffix(".pulse"))
     with FakeReplica(Path(socket)) as fake:
         fake.plan.lines = [{**LINES[0], "text": plan["text"]}]
-        fake.plan.delay, fake.plan.timed = plan["delay"], True
+        fake.plan.delay, fake.plan.timings = plan["delay"], {"stages": {"decode": plan["delay"]}}
         while not stopping.wait(0.02):
             pulse.beat()
             if 0 < plan["ends_at"] <= len(fake.plan.seen):

@@ -34,6 +34,7 @@ class Record:
         key: name of the API key, if keys are asked for.
         desk: of the release that the request belongs to; None: it has not asked yet.
         instead: the desk that answers if the one that the request was given to on trial cannot; None: it was not.
+        lost: whether a replica went away that had it.
         release, variant: the names of that release; see `Catalog`.
         replica: who answered; None: nobody.
         attempts: replicas that it was given to.
@@ -51,6 +52,7 @@ class Record:
     key: str = ""
     desk: Desk | None = None
     instead: Desk | None = None
+    lost: bool = False
     release: str = ""
     variant: str = ""
     replica: int | None = None

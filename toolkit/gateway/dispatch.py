@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
 from functools import partial
 
 from toolkit.gateway import access
@@ -25,7 +24,8 @@ class Dispatcher:
     A request whose replica dies or hangs is tried once more, also if it had begun: an inference has no side effects.
     It is alone on its second replica. So one that takes that down too did so by itself; it is poison, refused now
     and when it comes again. A replica that was down already does not count, and one that was ended for its silence
-    counts when that happens to the same request again.
+    counts when that happens to the same request again. With a release on trial the second replica is one of the release
+    that serves.
     """
 
     def __init__(self, pool: Pool, metrics: Metrics) -> None:
@@ -45,11 +45,17 @@ class Dispatcher:
         known = self._poisons.find(request)
         if known is not None:
             raise _poison(known)
-        try:
-            return await self._answer(await self._take(deadline, alone=False), path, request, deadline)
-        except Gone as first:
-            logger.warning("a request is tried on another replica: %s", first)
-            self._metrics.retried()
+        record = access.current()
+        if not record.lost:
+            try:
+                return await self._answer(await self._take(deadline, alone=False), path, request, deadline)
+            except Gone as first:
+                logger.warning("a request is tried on another replica: %s", first)
+                self._metrics.retried()
+                record.lost = True
+        if record.instead is not None:
+            # There is a release that is known to be sound.
+            raise NotReady("the model server went away", "try again in a moment")
         while True:
             endpoint = await self._take(deadline, alone=True)
             try:
@@ -58,24 +64,6 @@ class Dispatcher:
                 # One that was down before it got the request is withdrawn, and the next one asked.
                 if second.reached:
                     raise self._blame(request, endpoint) from None
-
-    def repeat(self, path: str, request: bytes, seconds: float) -> Awaitable[Reply | None] | None:
-        """Have an idle replica answer what no client waits for; nothing of it is counted.
-
-        Args:
-            seconds: to wait for it.
-
-        Returns:
-            What it answers, None: nothing; or, where no replica is idle, None at once.
-        """
-        endpoint = self._pool.take_idle() if self._poisons.find(request) is None else None
-        return None if endpoint is None else self._repeat(endpoint, path, request, seconds)
-
-    async def _repeat(self, endpoint: Endpoint, path: str, request: bytes, seconds: float) -> Reply | None:
-        work = asyncio.ensure_future(endpoint.call(path, request))
-        work.add_done_callback(partial(self._ended, endpoint, None))
-        await asyncio.wait({work}, timeout=seconds)
-        return work.result() if work.done() and not work.cancelled() and work.exception() is None else None
 
     def _blame(self, request: bytes, endpoint: Endpoint) -> Exception:
         """What a request is told that had a replica for itself, and lost it."""
@@ -112,12 +100,12 @@ class Dispatcher:
         self._metrics.timings(record.queue_seconds, reply.timings)
         return reply
 
-    def _ended(self, endpoint: Endpoint, began: float | None, work: asyncio.Future[Reply]) -> None:
+    def _ended(self, endpoint: Endpoint, began: float, work: asyncio.Future[Reply]) -> None:
         failure = None if work.cancelled() else work.exception()
         if isinstance(failure, Gone):
             self._pool.suspect(endpoint)
-        worked = began is not None and not work.cancelled() and failure is None
-        self._pool.give_back(endpoint, time.monotonic() - began if worked and began is not None else None)
+        worked = not work.cancelled() and failure is None
+        self._pool.give_back(endpoint, time.monotonic() - began if worked else None)
 
 
 def _poison(digest: str) -> Poison:

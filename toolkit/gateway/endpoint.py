@@ -73,6 +73,7 @@ class Endpoint:
     Attributes:
         index: the place that the replica fills.
         in_flight: requests that it has and that clients may be waiting for.
+        guests: requests that it has beside those, which nobody waits for.
         alone: whether the request that it has is to have no company.
         excused: whether it is ended for what need not be a request's doing: silence, which load makes too, or a wrong
             answer to a golden request.
@@ -81,6 +82,7 @@ class Endpoint:
     def __init__(self, index: int, target: str, box: Mailbox | None = None) -> None:
         self.index = index
         self.in_flight = 0
+        self.guests = 0
         self.alone = False
         self.excused = False
         self._closing = False

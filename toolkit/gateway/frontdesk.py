@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Callable
@@ -61,7 +61,7 @@ class FrontDesk:
         is_ready: whether a replica answered a golden inference rightly of late; must not block.
 
     Attributes:
-        options, catalog: as given.
+        options, catalog, pool: as given.
         in_flight: places that are held.
         tally: of the requests that it was asked.
         answered: called with each request to the pipeline that it answered a client, and the reply; must not block.
@@ -80,8 +80,8 @@ class FrontDesk:
         self.catalog = catalog
         self.in_flight = 0
         self.tally = Tally()
-        self.answered: Callable[[FrontDesk, bytes, Reply], None] | None = None
-        self._pool = pool
+        self.answered: Callable[[bytes, Reply], None] | None = None
+        self.pool = pool
         self._dispatcher = dispatcher
         self._places = places
         self._is_ready = is_ready
@@ -94,7 +94,7 @@ class FrontDesk:
     @property
     def waiting(self) -> int:
         """Requests that wait for a replica."""
-        return self._pool.waiting
+        return self.pool.waiting
 
     @contextmanager
     def slot(self) -> Iterator[None]:
@@ -105,7 +105,7 @@ class FrontDesk:
             raise Overloaded(
                 f"{self._places} requests are under way already",
                 "try again later, or send fewer at a time",
-                retry_after=min(30, max(1, math.ceil(self._pool.seconds_to_wait))),
+                retry_after=min(30, max(1, math.ceil(self.pool.seconds_to_wait))),
             )
         self.in_flight += 1
         try:
@@ -129,7 +129,7 @@ class FrontDesk:
         """See `Desk.pipeline`."""
         reply = await self._ask(protocol.PATH, request, deadline, is_own_error)
         if self.answered is not None:
-            self.answered(self, request, reply)
+            self.answered(request, reply)
         return reply.body
 
     async def infer(self, request: bytes, deadline: Deadline) -> bytes:
@@ -145,25 +145,13 @@ class FrontDesk:
     ) -> Reply:
         """What a replica answers, and the tally of it."""
         record = access.current()
-        before = record.attempts
+        lost_before = record.lost
         try:
             reply = await self._dispatcher.ask(path, request, deadline)
         except Fault as fault:
             self.tally.add(failed=fault.is_own)
             raise
-        # There is a second attempt where the first replica went away.
-        self.tally.add(failed=record.attempts - before > 1 or is_failure(reply.body))
-        return reply
-
-    def repeat(self, request: bytes) -> Awaitable[Reply | None] | None:
-        """Ask an idle replica what another release has answered; see `Dispatcher.repeat`."""
-        asking = self._dispatcher.repeat(protocol.PATH, request, self.options.deadline)
-        return None if asking is None else self._counted(asking)
-
-    async def _counted(self, asking: Awaitable[Reply | None]) -> Reply | None:
-        reply = await asking
-        if reply is None or is_own_error(reply.body):
-            self.tally.add(failed=True)
+        self.tally.add(failed=record.lost != lost_before or is_failure(reply.body))
         return reply
 
 

@@ -1,48 +1,48 @@
 """Requests that a second release is asked, too, so that what both say can be compared; no client notices.
 
-The second one is asked after the client has its answer, one request at a time, and only where a replica has nothing to
-do: what would have to wait is dropped.
+The second one is asked after the client has its answer, one request at a time, and only where a replica has a place to
+spare: what would have to wait is dropped, and it takes no client's place.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from toolkit.gateway.endpoint import Reply
-from toolkit.gateway.frontdesk import FrontDesk
+from toolkit.client import protocol
+from toolkit.gateway.endpoint import Endpoint, Gone, Reply
+from toolkit.gateway.frontdesk import FrontDesk, is_own_error
 from toolkit.gateway.metrics import Metrics
 
-logger = logging.getLogger(__name__)
-
-# Seconds for the client's answer to be written in.
-_AFTER = 0.01
+# Seconds until an answer that is ready has left for its client.
+_PAUSE = 0.01
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What two releases said to one request, whichever of them the client was answered by.
+    """What two releases said to one request.
 
     Attributes:
-        first, second: serialized `protocol.Response`s; None: there was none.
-        first_seconds, second_seconds: what the stages of each took, without waiting; 0: it did not say.
+        first, second: serialized `protocol.Response`s, whichever of them the client got; None: it failed.
+        first_seconds, second_seconds: the stages' own times added up, without waiting; 0 where the replica tells none.
     """
 
-    first: bytes | None
+    first: bytes
     second: bytes | None
     first_seconds: float
     second_seconds: float
 
 
 class Mirror:
-    """Runs from when it is made until `stop`; for one event loop.
+    """Asks of each of two desks what the other one answered, until `stop`; for one event loop.
 
     Args:
         share: of the requests, 0..1.
-        seen: called with each pair.
+        seen: called with each pair; must not block. Where `first` fails there is none: nothing to compare with.
     """
 
     def __init__(
@@ -57,45 +57,73 @@ class Mirror:
         self._share, self._due = share, 0.0
         self._seen = seen
         self._metrics = metrics
-        self._asking: asyncio.Future[None] | None = None
-        first.answered = second.answered = self._offer
+        self._task: asyncio.Task[None] | None = None
+        first.answered = partial(self._answered, second)
+        second.answered = partial(self._answered, first)
 
     def stop(self) -> None:
-        """Ask nothing more."""
+        """Ask nothing more; a replica that is at work comes back by itself."""
         self._first.answered = self._second.answered = None
-        if self._asking is not None:
-            self._asking.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
-    def _offer(self, desk: FrontDesk, request: bytes, reply: Reply) -> None:
-        """`desk` has answered a client."""
+    def _answered(self, other: FrontDesk, request: bytes, reply: Reply) -> None:
+        """A client has been answered by the desk that is not `other`."""
         self._due += self._share
         if self._due < 1:
             return
         self._due -= 1
-        if self._asking is not None and not self._asking.done():
-            self._metrics.mirrored("dropped")
-        else:
-            self._asking = asyncio.ensure_future(self._ask(desk, request, reply))
-
-    async def _ask(self, asked: FrontDesk, request: bytes, reply: Reply) -> None:
-        await asyncio.sleep(_AFTER)
-        other = self._second if asked is self._first else self._first
-        asking = other.repeat(request)
-        if asking is None:
+        if self._task is not None:
             self._metrics.mirrored("dropped")
             return
-        found = await asking
-        self._metrics.mirrored("compared" if found is not None else "failed")
-        first, second = (reply, found) if asked is self._first else (found, reply)
-        self._seen(Pair(_body(first), _body(second), _seconds(first), _seconds(second)))
+        self._task = asyncio.create_task(self._ask(other, request, reply))
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled():
+            task.result()
+
+    async def _ask(self, other: FrontDesk, request: bytes, reply: Reply) -> None:
+        await asyncio.sleep(_PAUSE)
+        endpoint = other.pool.take_spare()
+        if endpoint is None:
+            self._metrics.mirrored("dropped")
+            return
+        work = asyncio.ensure_future(endpoint.call(protocol.PATH, request))
+        work.add_done_callback(partial(_give_back, other, endpoint))
+        await asyncio.wait({work}, timeout=other.options.deadline)
+        answer = _answer(work)
+        if answer is None:
+            other.tally.add(failed=True)
+        self._metrics.mirrored("failed" if answer is None else "compared")
+        self._tell(other, reply, answer)
+        # The replica that did not answer in time has the only request that may be under way.
+        await asyncio.wait({work})
+
+    def _tell(self, other: FrontDesk, client: Reply, mirrored: Reply | None) -> None:
+        if other is self._second:
+            body, seconds = (None, 0.0) if mirrored is None else (mirrored.body, _seconds(mirrored.timings))
+            self._seen(Pair(client.body, body, _seconds(client.timings), seconds))
+        elif mirrored is not None:
+            self._seen(Pair(mirrored.body, client.body, _seconds(mirrored.timings), _seconds(client.timings)))
 
 
-def _body(reply: Reply | None) -> bytes | None:
-    return None if reply is None else reply.body
+def _answer(work: asyncio.Future[Reply]) -> Reply | None:
+    """What came of a request; None: nothing in time, a failure of the replica, or an error of the service's own."""
+    if not work.done() or work.exception() is not None or is_own_error(work.result().body):
+        return None
+    return work.result()
 
 
-def _seconds(reply: Reply | None) -> float:
-    stages: Any = {} if reply is None else reply.timings.get("stages")
-    if not isinstance(stages, Mapping):
-        return 0.0
-    return float(sum(value for value in stages.values() if isinstance(value, (int, float)) and value >= 0))
+def _give_back(desk: FrontDesk, endpoint: Endpoint, work: asyncio.Future[Reply]) -> None:
+    if not work.cancelled() and isinstance(work.exception(), Gone):
+        desk.pool.suspect(endpoint)
+    desk.pool.give_back_spare(endpoint)
+
+
+def _seconds(timings: Mapping[str, Any]) -> float:
+    """The stages' times added up; another process says them, so what is no time counts as none."""
+    stages: Any = timings.get("stages")
+    times = stages.values() if isinstance(stages, dict) else ()
+    return float(sum(item for item in times if type(item) in (int, float) and 0 <= item < math.inf))

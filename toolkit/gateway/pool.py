@@ -117,16 +117,27 @@ class Pool:
             "the request waited for a model server until its deadline", "try again later, or allow more time"
         )
 
-    def take_idle(self) -> Endpoint | None:
-        """A replica that has nothing to do, for what no client waits for; None: there is none to spare.
+    def take_spare(self) -> Endpoint | None:
+        """A replica for what no client waits for, beside what it has for clients; None: none has a place to spare.
 
-        A client may be given it meanwhile; where replicas take one request at a time, another one has to be left.
+        `give_back_spare` ends that. It takes no client's place: a client is given the replica as if it was not there.
         """
-        idle = [item for item in self._endpoints if item.in_flight == 0]
-        if self._waiters or len(idle) < (2 if self._depth == 1 else 1):
+        if self._waiters:
             return None
-        idle[0].in_flight += 1
-        return idle[0]
+        spare = [
+            item
+            for item in self._endpoints
+            if item.in_flight < self._depth and not item.guests and not item.alone
+        ]
+        found = min(spare, key=lambda item: item.in_flight, default=None)
+        if found is not None:
+            found.guests += 1
+        return found
+
+    def give_back_spare(self, endpoint: Endpoint) -> None:
+        """What it was taken for has ended."""
+        endpoint.guests -= 1
+        self._wake()
 
     def give_back(self, endpoint: Endpoint, seconds: float | None = None) -> None:
         """The request that the replica was taken for has ended, after `seconds` of work if that counts."""
@@ -149,5 +160,9 @@ class Pool:
 
     def _for(self, waiter: _Waiter) -> Endpoint | None:
         limit = 1 if waiter.alone else self._depth
-        free = [item for item in self._endpoints if item.in_flight < limit and not item.alone]
-        return min(free, key=lambda item: item.in_flight, default=None)
+        free = [
+            item
+            for item in self._endpoints
+            if item.in_flight < limit and not item.alone and not (waiter.alone and item.guests)
+        ]
+        return min(free, key=lambda item: item.in_flight + item.guests, default=None)

@@ -132,8 +132,9 @@ class Reception:
         except Fault as fault:
             if not fault.is_own:
                 raise
-        _give(record, record.instead)
+        # Whoever serves by now: what was on trial may, and the other one be ended.
         record.instead = None
+        _give(record, self._desk or mine)
         return await ask(self._mine, deadline)
 
 

@@ -25,6 +25,9 @@ from toolkit.supervisor.pairs import Pairs, expected, rule_of
 
 logger = logging.getLogger(__name__)
 
+# Pairs of a step that are looked at: more would make the bound slow to compute, and tell little more.
+_KEPT = 2000
+
 
 @dataclass(frozen=True)
 class Analysis:
@@ -74,7 +77,7 @@ class Canary:
         self._stable, self._new = stable, new
         self._plan = new.plan.canary
         self._tell = tell
-        self._pairs = Pairs(rule_of(stable.plan, new.plan))
+        self._pairs = Pairs(rule_of(stable.plan, new.plan), _KEPT)
         self._failures = self._inconclusives = 0
         self._began = time.monotonic()
         self.percent = 0.0
@@ -126,7 +129,7 @@ class Canary:
         metrics, found = self._gateway.metrics, {item.name: item.value for item in measurements}
         for item in measurements:
             metrics.analysed(item.name, item.result)
-        metrics.latency_ratio(found[analysis.LATENCY] or 0.0)
+        metrics.latency_ratio(found.get(analysis.LATENCY) or 0.0)
         metrics.disagreement(found.get(analysis.ANSWERS) or 0.0)
         seconds = round(time.monotonic() - self._began, 1)
         return Analysis(self.percent, seconds, analysis.together(measurements), measurements)
@@ -135,10 +138,12 @@ class Canary:
         self, requests: int, failed: int, ratios: Sequence[float], differences: Sequence[Difference]
     ) -> tuple[Measurement, ...]:
         plan, stable, new = self._plan, self._stable.plan, self._new.plan
-        found = (
+        found: tuple[Measurement, ...] = (
             analysis.errors(failed, requests, plan.max_errors, plan.min_requests),
-            analysis.latency(ratios, plan.max_latency_ratio, plan.min_requests),
         )
+        if not plan.mirror:
+            return found
+        found += (analysis.latency(ratios, plan.max_latency_ratio, plan.min_requests),)
         if rule_of(stable, new) is None:
             return found
         limit = expected(stable.agreement, new.agreement) + plan.max_disagreement

@@ -59,8 +59,10 @@ class Watch:
             analysis.answers, list(self._pairs.differences), self._limit, max(1, self._plan.window // 2)
         )
         self._gateway.metrics.disagreement(found.value or 0.0)
-        if found.result == FAILURE and found.count >= self._plan.window // 2 and not self.breach:
+        if found.result != FAILURE or found.count < self._plan.window // 2:
+            return
+        self._gateway.metrics.analysed(found.name, found.result)
+        if not self.breach:
             self.breach = found.text
-            self._gateway.metrics.analysed(found.name, found.result)
             logger.error("the watch on what serves: %s", found.text)
             self._breached(found.text)
