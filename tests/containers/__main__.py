@@ -23,6 +23,7 @@ from tests.containers.pod import ROOT, Failed, Pod, run, toolkit
 from toolkit import spec
 from toolkit.errors import ToolkitError
 from toolkit.serving import release as releases
+from toolkit.store.artifact import MANIFEST
 
 VERSIONS = ("0.0.1-test", "0.0.2-test")
 
@@ -82,6 +83,8 @@ def _build(options: argparse.Namespace, folder: Path, version: str) -> str:
     """The image of the release as a version; what was there before is built into no layer again."""
     release = folder / version
     shutil.copytree(options.release, release)
+    # With one file more it is not what was built: it goes as a release of a version does, without the artifact's manifest.
+    (release / MANIFEST).unlink(missing_ok=True)
     (release / "version").write_text(version, encoding="utf-8")
     arguments = [
         "--release",
