@@ -83,7 +83,7 @@ def _build(options: argparse.Namespace, folder: Path, version: str) -> str:
     """The image of the release as a version; what was there before is built into no layer again."""
     release = folder / version
     shutil.copytree(options.release, release)
-    # With one file more it is not what was built: it goes as a release of a version does, without the artifact's manifest.
+    # With one file more it is no artifact any more; a release of a version goes without that manifest, too.
     (release / MANIFEST).unlink(missing_ok=True)
     (release / "version").write_text(version, encoding="utf-8")
     arguments = [
