@@ -145,7 +145,7 @@ class Pod:
         """Go to FP32 as an operator does, by a command within the container; seconds that the shift took."""
         command = ["python", "-m", "toolkit", "rollback", "--json", "--model", self.spec.name, "--to", "fp32"]
         container = f"{self._name}-serving"
-        told = run("podman", "exec", container, *command, "--build", "/run/serving")
+        told = run("podman", "exec", container, *command, "--build", "/var/lib/serving")
         seconds: float = json.loads(told)["rollout"]["seconds"]
         return seconds
 
