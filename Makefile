@@ -23,7 +23,7 @@ API_KEYS ?=#          file of API keys that clients must have one of
 TLS_CERT ?=#          certificate (PEM) that both ports speak TLS with
 TLS_KEY ?=#           its private key (PEM)
 TLS_CLIENT_CA ?=#     clients must have a certificate of this authority (PEM)
-VERSION ?=#           semantic version of `make release`, and the tag of images: 1.4.0
+VERSION ?=#           semantic version of `make release` and `ci`, and the tag of images: 1.4.0
 RELEASE ?=#           release for `make verify`, `deploy` and `image`: its directory, archive, or name in DIST
 CANARY ?=#            share of the requests, in percent, that `make deploy` gives a new release at first
 KEY ?=#               key file to sign releases with, or to verify with (`make keygen` makes one)
@@ -150,8 +150,8 @@ image: venv ## Build the container image of the service, with its release
 	@$(TOOLKIT) image $(STAGE_OPTIONS) $(IMAGE_OPTIONS) $(call option,--release,RELEASE) $(DIST_OPTIONS) $(ARGS)
 image-build: venv ## Build the container image of the build side: data in, a judged release out
 	@$(TOOLKIT) image-build $(MODEL_OPTIONS) $(IMAGE_OPTIONS) $(ARGS)
-ci: venv ## Run here what the rendered CI workflows run, from export to the release
-	@$(TOOLKIT) ci $(STAGE_OPTIONS) $(ARGS)
+ci: venv ## Run here what the rendered CI workflows run, from export to the bundle of VERSION
+	@$(TOOLKIT) ci $(RELEASE_OPTIONS) $(ARGS)
 
 ## Development
 .PHONY: test test-e2e test-container test-schemas chaos rollouts canary soak overhead fuzz lint format lock schema clean

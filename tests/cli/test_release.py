@@ -11,16 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.bundle import examples
 from tests.stages import planted
 from tests.stages.planted import WORSE, A, Plant, World
+from tests.supervisor.stage import make_release, stage
 from tests.test_makefile import command_of
 from toolkit import cpu
 from toolkit.bundle.place import Place
 from toolkit.cli import deploy
 from toolkit.cli import main as program
-from toolkit.stages import export, optimize, quantize
+from toolkit.serving import release
+from toolkit.stages import export, optimize, quantize, render
+from toolkit.stages.context import Context
+from toolkit.stages.evaluate import Outcome
+from toolkit.store.artifact import Artifact
 from toolkit.supervisor.deployed import Target
 from toolkit.supervisor.state import State
 from toolkit.supervisor.switch import Switched
@@ -267,24 +273,63 @@ def example() -> list[str]:
     return [line.strip() for line in page.splitlines() if line.startswith("    ")]
 
 
+def render_for_fakes(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Releases that replicas without a model can serve: what they read in every image is the release's precision."""
+    render_it = render.run
+
+    def run(context: Context, outcome: Outcome) -> Artifact:
+        found = render_it(context, outcome)
+        path = folder / found.key
+        if not path.exists():
+            shutil.copytree(found.path, path)
+            for part in (path, path / release.FP32):
+                if part.is_dir():
+                    _fake(part)
+        return Artifact(path, found.key, found.info)
+
+    monkeypatch.setattr(render, "run", run)
+
+
+def _fake(directory: Path) -> None:
+    plan = release.read(directory)
+    shutil.rmtree(directory / release.GOLDEN_DIR)
+    make_release(directory, plan.steps[0].precision)
+    text = yaml.safe_dump({**plan.model_dump(mode="json"), "steps": []})
+    (directory / release.RELEASE_FILE).write_text(text)
+
+
 def test_the_worked_example_of_the_page_works(
-    world: World,
-    started: list[Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    told = {}
-    for line in example():
-        make, target, *variables = line.split()
-        assert make == "make"
-        with pytest.raises(SystemExit) as ended:
-            program.main([*command_of(target, *variables)[1:], "--json"])
-        assert ended.value.code == 0, line
-        told[target] = json.loads(capsys.readouterr().out)
+    render_for_fakes(monkeypatch, tmp_path / "fakes")
+    told: dict[str, Any] = {}
+    serves = []
+    with stage(tmp_path, monkeypatch) as service:
+        service.home = tmp_path / "build" / "ocr"
+        ports = [
+            *("--http-port", str(service.settings.http_port)),
+            *("--grpc-port", str(service.settings.grpc_port)),
+        ]
+        for line in example():
+            make, target, *variables = line.split()
+            assert make == "make"
+            command = [*command_of(target, *variables)[1:], *(ports if target == "deploy" else []), "--json"]
+            with pytest.raises(SystemExit) as ended:
+                program.main(command)
+            assert ended.value.code == 0, line
+            told[target] = json.loads(capsys.readouterr().out)
+            if target in ("deploy", "rollback"):
+                serves.append(service.read())
+        assert service.processes() == 0
     assert told["verify"]["signer"] == told["keygen"]["signer"]
     assert [item["version"] for item in told["releases"]["releases"]] == ["1.4.0", "1.4.1"]
     assert told["diff"]["models"]["det"]["precision"] == ["int8", "fp32"]
     assert told["deploy"]["bundle"] == "ocr-1.4.1"
-    assert started == [tmp_path / "dist" / "ocr-1.4.1" / "release"]
+    assert serves == ["int8", "fp32", "int8", "fp32"]
+    assert [(item["what"], item["from"], item["to"], item["result"]) for item in told["history"]] == [
+        ("deploy", "", "ocr-1.4.0", "success"),
+        ("deploy", "ocr-1.4.0", "ocr-1.4.1", "success"),
+        ("rollback", "ocr-1.4.1", "ocr-1.4.0", "success"),
+        ("rollback", "ocr-1.4.0", "ocr-1.4.0 in FP32", "success"),
+    ]

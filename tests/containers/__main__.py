@@ -1,7 +1,8 @@
 """python -m tests.containers --base IMAGE [--release DIR] [--json] [-- OPTIONS of podman build]
 
 Builds images of two versions of a release, runs the rendered Deployment with `podman kube play`, waits for what its
-probes ask, asks it all that `make smoke` asks, puts the second version in its place, asks again, and stops it.
+probes ask, asks it all that `make smoke` asks, puts the second version in its place, asks again, goes to FP32 by a
+command within the container where the release has that variant, asks once more, and stops it.
 Without --release it takes that of --model, and renders it where it has to.
 
 Exits with 0 and says so where podman is missing; with 1 if something was not as it should be.
@@ -14,6 +15,7 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from tests.containers.pod import ROOT, Failed, Pod, run, toolkit
 from toolkit import spec
 from toolkit.errors import ToolkitError
 from toolkit.serving import release as releases
+from toolkit.store.artifact import MANIFEST
 
 VERSIONS = ("0.0.1-test", "0.0.2-test")
 
@@ -61,16 +64,27 @@ def containers(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             for version in VERSIONS:
                 seconds = pod.play(version)
                 runs.append({"version": version, "ready_seconds": seconds, "smoke": pod.ask()})
+            fp32 = None
+            if (options.release / releases.FP32).is_dir():
+                fp32 = {"seconds": pod.rollback(), "smoke": pod.ask(releases.FP32)}
             stopped = pod.stop()
     finally:
         run("podman", "image", "rm", *images)
-    return {"megabytes": first["Size"] / 1e6, "new_layers": len(new), "runs": runs, "stop_seconds": stopped}
+    return {
+        "megabytes": first["Size"] / 1e6,
+        "new_layers": len(new),
+        "runs": runs,
+        "fp32": fp32,
+        "stop_seconds": stopped,
+    }
 
 
 def _build(options: argparse.Namespace, folder: Path, version: str) -> str:
     """The image of the release as a version; what was there before is built into no layer again."""
     release = folder / version
     shutil.copytree(options.release, release)
+    # With one file more it is no artifact any more; a release of a version goes without that manifest, too.
+    (release / MANIFEST).unlink(missing_ok=True)
     (release / "version").write_text(version, encoding="utf-8")
     arguments = [
         "--release",
@@ -90,13 +104,15 @@ def _build(options: argparse.Namespace, folder: Path, version: str) -> str:
 def _text(found: dict[str, Any]) -> str:
     lines = [f"image: {found['megabytes']:.0f} MB; layers that a new version ships: {found['new_layers']}"]
     for item in found["runs"]:
-        asked = item["smoke"]
-        times = ", ".join(f"{name} {entry['p50_ms']:.0f} ms" for name, entry in asked["latencies"].items())
-        lines.append(
-            f"{item['version']}: ready after {item['ready_seconds']:.1f} s; "
-            f"{len(asked['goldens'])} images answered rightly over each protocol: {times}"
-        )
+        lines.append(f"{item['version']}: ready after {item['ready_seconds']:.1f} s; {_asked(item['smoke'])}")
+    if found["fp32"] is not None:
+        lines.append(f"in FP32 after {found['fp32']['seconds']:.1f} s; {_asked(found['fp32']['smoke'])}")
     return "\n".join([*lines, f"stopped in {found['stop_seconds']:.1f} s"])
+
+
+def _asked(told: Mapping[str, Any]) -> str:
+    times = ", ".join(f"{name} {entry['p50_ms']:.0f} ms" for name, entry in told["latencies"].items())
+    return f"{len(told['goldens'])} images answered rightly over each protocol: {times}"
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -128,12 +129,25 @@ class Pod:
         with GrpcClient(f"127.0.0.1:{self.grpc_port}") as client:
             return codes == {200} and client.ready()
 
-    def ask(self) -> dict[str, Any]:
-        """The golden images over every protocol, and what has to be refused; latencies."""
-        goldens = [Golden(image.name, image, answer) for image, answer in releases.goldens(self.release)]
+    def ask(self, variant: str = ".") -> dict[str, Any]:
+        """The golden images over every protocol, and what has to be refused; latencies.
+
+        Args:
+            variant: of the release, whose answers they are to get.
+        """
+        told = releases.goldens(self.release / variant)
+        goldens = [Golden(image.name, image, answer) for image, answer in told]
         http, grpc = f"http://127.0.0.1:{self.http_port}", f"127.0.0.1:{self.grpc_port}"
         deadline = self.spec.serving.deadline_seconds
         return smoke.smoke(http, grpc, self.spec.name, goldens, deadline, rounds=2).to_json()
+
+    def rollback(self) -> float:
+        """Go to FP32 as an operator does, by a command within the container; seconds that the shift took."""
+        command = ["python", "-m", "toolkit", "rollback", "--json", "--model", self.spec.name, "--to", "fp32"]
+        container = f"{self._name}-serving"
+        told = run("podman", "exec", container, *command, "--build", "/var/lib/serving")
+        seconds: float = json.loads(told)["rollout"]["seconds"]
+        return seconds
 
     def stop(self) -> float:
         """Stop and remove it; seconds."""

@@ -55,14 +55,22 @@ def converted(folder: Path) -> dict[str, Any]:
     (exported,) = attempt_all([("toolkit.engines.export:from_directory", export)], folder / "log")
     assert isinstance(exported, dict), exported
     arguments = {"source": str(folder / "fp32"), "target": str(folder / "serving"), "shapes": shapes}
-    result: dict[str, Any] = child.call(
-        "toolkit.serving.format:convert", arguments, log=folder / "log", env=ENVIRONMENT
-    )
+    (folder / "here").mkdir()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder / "here")
+        result: dict[str, Any] = child.call(
+            "toolkit.serving.format:convert", arguments, log=folder / "log", env=ENVIRONMENT
+        )
     return result
 
 
 def test_paddle_servings_own_loader_runs_the_result_with_the_same_outputs(converted: dict[str, Any]) -> None:
     assert 0 <= converted["max_difference"] < 1e-5
+
+
+def test_nothing_is_left_where_the_command_was_given(converted: dict[str, Any], folder: Path) -> None:
+    assert converted["bytes"] > 0
+    assert list((folder / "here").iterdir()) == []
 
 
 def test_the_server_gets_the_model_and_both_get_the_config(converted: dict[str, Any], folder: Path) -> None:

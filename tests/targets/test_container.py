@@ -58,6 +58,17 @@ def test_no_compiler_is_in_what_runs(file: str) -> None:
         assert word != "RUN" or not COMPILERS.search(rest), rest
 
 
+def test_the_python_that_is_added_to_paddles_image_is_at_the_same_place_in_both_stages() -> None:
+    words = instructions("ocr", "Dockerfile.paddle")
+    (path,) = (
+        rest for word, rest in words[: -len(last_stage("ocr", "Dockerfile.paddle"))] if rest[:5] == "PATH="
+    )
+    copied = [rest.split(" ")[1:] for word, rest in last_stage("ocr", "Dockerfile.paddle") if word == "COPY"]
+    python = path[5:].partition(":")[0]
+    assert python.endswith("/bin"), "the environment's interpreter is a link into it"
+    assert any(place == [python[: len(place[0])]] * 2 for place in copied)
+
+
 @pytest.mark.parametrize("file", SERVICES)
 def test_the_environment_comes_before_the_code_and_models_come_last(file: str) -> None:
     copies = [rest.split(" ")[-1] for word, rest in last_stage("ocr", file) if word == "COPY"]

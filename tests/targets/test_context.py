@@ -80,7 +80,9 @@ def test_all_that_a_dockerfile_copies_is_in_the_folder_and_nothing_else(file: st
     }
     there = {path.name for path in assembled.iterdir()}
     assert copied <= there
-    assert there == {"requirements", "toolkit", "templates", "release", "pipelines", "Dockerfile"}
+    assert there == {
+        *("requirements", "requirements.lock", "toolkit", "templates", "release", "pipelines", "Dockerfile")
+    }
 
 
 def test_the_toolkit_runs_from_the_folder(assembled: Path) -> None:

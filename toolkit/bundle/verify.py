@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from toolkit.bundle import manifest, seal
-from toolkit.bundle.place import Place
+from toolkit.bundle.place import MANIFEST, Place
 from toolkit.errors import ReleaseError
 
 _TOLD = 20
@@ -57,6 +57,16 @@ def check(place: Place, key: Optional[Path] = None) -> Verified:
     if wrong:
         raise _refused(place, wrong)
     return Verified(place, found, seal.read(place))
+
+
+def contents(directory: Path) -> None:
+    """Compare a bundle in a directory of whatever name with its manifest.
+
+    Raises:
+        ReleaseError: anything differs; it names each file.
+    """
+    if wrong := manifest.problems(directory, manifest.read(directory / MANIFEST)["files"]):
+        raise _refused(Place(directory), wrong)
 
 
 def _refused(place: Place, wrong: Sequence[str]) -> ReleaseError:

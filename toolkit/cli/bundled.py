@@ -12,6 +12,7 @@ import click
 
 from toolkit import cpu
 from toolkit.bundle import place, verify, write
+from toolkit.bundle.place import Place
 from toolkit.bundle.verify import Verified
 from toolkit.errors import ReleaseError
 from toolkit.serving import release
@@ -79,3 +80,20 @@ def take(named: str, dist: Path, key: Optional[Path], model: str) -> Bundled:
         )
     evaluation = json.loads((found.report / "report.json").read_text(encoding="utf-8"))
     return Bundled(verified, release.fitting(found.release, cpu.levels()), evaluation)
+
+
+def within(directory: Path) -> Path:
+    """What this processor runs of a rendered release, or of a bundle, which has to be as its manifest says.
+
+    Args:
+        directory: it may have another name than the bundle had when it was made.
+
+    Raises:
+        ReleaseError: a byte of the bundle has been changed.
+        TemplateError: it is neither.
+    """
+    lying = Place(directory)
+    if lying.manifest.is_file() and lying.release.is_dir():
+        verify.contents(directory)
+        directory = lying.release
+    return release.fitting(directory, cpu.levels())

@@ -13,6 +13,7 @@ from typing import Any, Optional
 import click
 
 from toolkit import spec
+from toolkit.bundle import version
 from toolkit.console import Console
 from toolkit.doctor import GRPC_PORT, HOST, HTTP_PORT
 from toolkit.stages.context import Context
@@ -32,6 +33,18 @@ class Duration(click.ParamType):
         return float(found.group(1)) * {"": 1, "s": 1, "m": 60, "h": 3600}[found.group(2)]
 
 
+class Version(click.ParamType):
+    """A semantic version."""
+
+    name = "version"
+
+    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> str:
+        """The version as it was given."""
+        if not version.is_semantic(str(value)):
+            self.fail(f"{value!r} is no semantic version; write 1.4.0 or 1.4.0-rc.1", param, ctx)
+        return str(value)
+
+
 PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
@@ -47,6 +60,9 @@ key_option = click.option(
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     envvar="TOOLKIT_RELEASE_KEY",
     help="Key of releases (PEM, Ed25519): private to sign with, either to verify with.",
+)
+strict_option = click.option(
+    "--strict", is_flag=True, help="Release only what is proven to pass; see `toolkit evaluate`."
 )
 
 _MODEL = [

@@ -8,25 +8,21 @@ from typing import Any, Optional
 
 import click
 
-from toolkit.bundle import catalog, place, signature, verify, version
+from toolkit.bundle import catalog, place, signature, verify
 from toolkit.bundle import diff as differences
 from toolkit.cli import differ, show
 from toolkit.cli import result as results
-from toolkit.cli.options import context_of, dist_option, json_option, key_option, stage_options
+from toolkit.cli.options import (
+    Version,
+    context_of,
+    dist_option,
+    json_option,
+    key_option,
+    stage_options,
+    strict_option,
+)
 from toolkit.errors import ReleaseError
 from toolkit.stages import bundle, evaluate, report
-
-
-class Version(click.ParamType):
-    """A semantic version."""
-
-    name = "version"
-
-    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> str:
-        """The version as it was given."""
-        if not version.is_semantic(str(value)):
-            self.fail(f"{value!r} is no semantic version; write 1.4.0 or 1.4.0-rc.1", param, ctx)
-        return str(value)
 
 
 @click.command("release")
@@ -34,7 +30,7 @@ class Version(click.ParamType):
 @dist_option
 @key_option
 @click.option("--version", "number", type=Version(), required=True, help="Semantic version: 1.4.0.")
-@click.option("--strict", is_flag=True, help="Release only what is proven to pass; see `toolkit evaluate`.")
+@strict_option
 def release(
     as_json: bool, dist: Path, key: Optional[Path], number: str, strict: bool, **options: Any
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Optional
 import click
 import psutil
 
-from toolkit.cli import examples, reach, show
+from toolkit.cli import bundled, examples, reach, show
 from toolkit.cli.ask import ask
 from toolkit.cli.options import (
     context_of,
@@ -63,20 +63,31 @@ def launch(command: click.Context, /, as_json: bool, **options: Any) -> None:
     "--release",
     "directory",
     type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
-    help="Serve the release in this directory, whatever --model says, and build nothing.",
+    help="Serve the release in this directory, rendered or of a version, whatever --model says, and build nothing.",
 )
 @click.pass_context
 def serve(command: click.Context, /, as_json: bool, directory: Optional[Path], **options: Any) -> None:
     """Run the service in the foreground until SIGTERM or Ctrl-C: for systemd and containers.
 
-    It serves what `launch` would start. Its log goes to standard error; those of the replicas, and of the requests,
+    It serves what `launch` would start; with --release what this processor runs of that, in the variant that it was
+    left in. Its log goes to standard error; those of the replicas, and of the requests,
     to the run directory.
     """
     if directory is not None:
-        home = options["build"].resolve() / release.read(directory).name
-        control.serve(home, Target(str(directory), take_settings(options)))
+        lying = bundled.within(directory)
+        home = options["build"].resolve() / release.read(lying).name
+        control.serve(home, _as_left(home, Target(str(lying), take_settings(options))))
     context, target = _what_to_start(command, as_json, options)
     control.serve(context.home, target)
+
+
+def _as_left(home: Path, target: Target) -> Target:
+    """The variant of a release that was deployed last, so that a restart takes back no rollback to FP32."""
+    known = deployed.read(home)
+    if known is None or known.now.release != target.release:
+        return target
+    left = replace(target, variant=known.now.variant)
+    return left if left.directory.is_dir() else target
 
 
 def _what_to_start(command: click.Context, as_json: bool, options: dict[str, Any]) -> tuple[Context, Target]:

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Any
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Optional
 
 import click
 
 from toolkit.cli import show
-from toolkit.cli.options import context_of, model_options, stage_options
+from toolkit.cli.options import (
+    Version,
+    context_of,
+    dist_option,
+    key_option,
+    model_options,
+    stage_options,
+    strict_option,
+)
 from toolkit.targets import ci, files
 from toolkit.targets.files import TARGETS
 from toolkit.targets.plan import UNRELEASED
@@ -17,8 +28,14 @@ from toolkit.targets.plan import UNRELEASED
 _VERSION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
-def _check_version(_: click.Context, __: click.Parameter, value: str) -> str:
+# Before all releases.
+TRIAL = "0.0.0-ci"
+
+
+def _check_version(_: click.Context, __: click.Parameter, value: Optional[str]) -> Optional[str]:
     """It is written into tags of images and labels of Kubernetes, which take this much."""
+    if value is None:
+        return None
     if _VERSION.fullmatch(value) is None or value == "latest":
         raise click.BadParameter(f"{value!r} is no version such as 1.4.0; letters, digits, '.', '_', '-'")
     return value
@@ -52,28 +69,51 @@ def targets(as_json: bool, version: str, only: tuple[str, ...], **options: Any) 
 
 @click.command("ci")
 @stage_options
+@dist_option
+@key_option
+@strict_option
+@click.option(
+    "--version",
+    "number",
+    type=Version(),
+    callback=_check_version,
+    help="Semantic version to release, 1.4.0; without, the bundle is a trial, made anew in BUILD/MODEL/ci.",
+)
 @click.pass_context
-def ci_command(command: click.Context, /, as_json: bool, **options: Any) -> None:
-    """Run here what the CI templates run, to the first failure; exits with the code of that."""
-    run = context_of(as_json=as_json, **options)
+def ci_command(
+    command: click.Context, /, as_json: bool, dist: Path, number: Optional[str], **options: Any
+) -> None:
+    """Run here what the CI templates run, from export to the bundle; exits with the code of the step that fails."""
+    staged = {name: value for name, value in options.items() if name not in ("key", "strict")}
+    run = context_of(as_json=as_json, **staged)
+    if number is None:
+        number, dist = TRIAL, run.home / "ci"
+        shutil.rmtree(dist, ignore_errors=True)
+    given = {**options, "version": number, "dist": dist}
     done = []
     for step in ci.steps(run.spec.name):
-        arguments = _shared(options) + (_staged(options) if step.builds else [])
+        arguments = [*_places(options), *_words(given, step.takes)]
         run.console.say(f"{step.title}: toolkit {shlex.join([*step.arguments, *arguments])}")
         code = ci.run(step, arguments)
         done.append({"step": step.title, "command": step.command, "exit_code": code})
         if code != 0:
             break
     if as_json:
-        show.as_json({"steps": done, "exit_code": code})
+        bundle = str(dist / f"{run.spec.name}-{number}") if code == 0 else None
+        show.as_json({"steps": done, "bundle": bundle, "exit_code": code})
     command.exit(code)
 
 
-def _shared(options: dict[str, Any]) -> list[str]:
+def _places(options: Mapping[str, Any]) -> list[str]:
+    """What every step is told."""
     places = ["--pipelines", str(options["pipelines"]), "--build", str(options["build"])]
     return [*places, *(["-v"] if options["verbose"] else [])]
 
 
-def _staged(options: dict[str, Any]) -> list[str]:
-    given = ((name, options[name]) for name in ("data", "precision", "budget"))
-    return [word for name, value in given if value is not None for word in (f"--{name}", str(value))]
+def _words(options: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
+    """Those of the options that were given, as they are written."""
+    for name in names:
+        if options[name] is True:
+            yield f"--{name}"
+        elif options[name] not in (None, False):
+            yield from (f"--{name}", str(options[name]))

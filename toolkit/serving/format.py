@@ -7,7 +7,9 @@ server and once for the client (paddle_serving_client/io/__init__.py, `save_mode
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,8 @@ def _verify(source: Path, server: Path, known: Signature, shapes: Mapping[str, S
     Both in oneDNN without INT8 kernels, as LocalPredictor runs by default: here the files are compared, not how they
     are served.
     """
+    # paddle_serving_server 0.9.0 makes its folder of logs where this process is, once it is imported.
+    os.chdir(tempfile.gettempdir())
     from paddle_serving_app import local_predict
 
     feed = export.probe_feed(known, shapes)

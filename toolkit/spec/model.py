@@ -309,7 +309,8 @@ class TargetsSpec(Section):
     memory_megabytes: Optional[int] = Field(
         default=None,
         ge=512,
-        description="memory of a container; default: the limits of its replicas, and room to replace one",
+        description="memory of a container; default: the limits of its replicas, room to replace one and for the one "
+        "that stands by",
     )
     min_pods: int = Field(default=2, ge=1, description="in Kubernetes, in production")
     max_pods: int = Field(default=6, ge=1, description="in Kubernetes, in production")

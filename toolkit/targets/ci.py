@@ -11,6 +11,11 @@ from toolkit import process
 _STDERR = 2
 
 
+# Options of commands that build, and of those that judge too.
+_STAGE = ("data", "precision", "budget")
+_JUDGE = (*_STAGE, "strict")
+
+
 @dataclass(frozen=True)
 class Step:
     """
@@ -18,29 +23,34 @@ class Step:
         title: what it does, in a few words.
         command: of the toolkit.
         model: the pipeline.
-        builds: whether it takes the options of stages: data, precision, budget.
+        takes: the options of `toolkit ci` that are its options too.
     """
 
     title: str
     command: str
     model: str
-    builds: bool = True
+    takes: tuple[str, ...] = ()
 
     @property
     def arguments(self) -> tuple[str, ...]:
         """Of the program `toolkit`."""
         return (self.command, "--model", self.model)
 
+    @property
+    def line(self) -> str:
+        """The same for a shell that has the variable VERSION."""
+        return " ".join([*self.arguments, *(['--version "$VERSION"'] if "version" in self.takes else [])])
+
 
 def steps(model: str) -> tuple[Step, ...]:
-    """From the trained model to a release that passed the gate; each finds what the ones before have built."""
+    """From the trained model to a bundle that passed the gate; each finds what the ones before have built."""
     return (
-        Step("Export and optimize", "optimize", model),
-        Step("Calibrate", "calibrate", model),
-        Step("Search for INT8", "quantize", model),
-        Step("Judge", "evaluate", model),
-        Step("Write the release", "render", model),
-        Step("Render the targets", "targets", model, builds=False),
+        Step("Export and optimize", "optimize", model, _STAGE),
+        Step("Calibrate", "calibrate", model, _STAGE),
+        Step("Search for INT8", "quantize", model, _STAGE),
+        Step("Judge", "evaluate", model, _JUDGE),
+        Step("Bundle the release", "release", model, (*_JUDGE, "version", "dist", "key")),
+        Step("Render the targets", "targets", model, ("version",)),
     )
 
 

@@ -25,7 +25,7 @@ def assembled(
         dockerfile: its text.
         beside: an existing directory on a disk with room for a copy of the release.
         release: what the service serves.
-        spec: the folder of a pipeline, for the build side.
+        spec: the folder of a pipeline, for the build side, which gets the whole lock too.
     """
     with TemporaryDirectory(dir=beside, prefix=".image-") as name:
         folder = Path(name)
@@ -38,6 +38,7 @@ def assembled(
             shutil.copytree(release, folder / "release", ignore=_LEFT_OUT)
         if spec is not None:
             shutil.copytree(spec, folder / "pipelines" / pipeline, ignore=_LEFT_OUT)
+            shutil.copy(packages.LOCK, folder)
         _open_to_all(folder)
         (folder / "Dockerfile").write_text(dockerfile, encoding="utf-8")
         yield folder

@@ -11,8 +11,8 @@ from toolkit.spec.model import PipelineSpec
 # Never `latest`: what it means changes without a trace.
 UNRELEASED = "unreleased"
 
-# Megabytes: of a replica whose limit is not in the spec, as its limit works out for OCR; of a fresh one, which is
-# started beside the others when it takes the place of one; of the front door.
+# Megabytes: of a replica whose limit is not in the spec, as its limit works out for OCR; of a fresh one, such as that
+# which is started beside the others to take the place of one, and that which stands by; of the front door.
 _REPLICA, _FRESH, _DOOR = 2500, 800, 500
 
 # Seconds: proxies and kube-proxy go on sending to a pod that ends; ending takes longer than the two waits for requests.
@@ -56,6 +56,7 @@ def plan(spec: PipelineSpec, version: str = UNRELEASED) -> Plan:
     """What follows from a pipeline's spec."""
     serving, targets = spec.serving, spec.targets
     replicas = serving.replicas or max(1, targets.cpus // serving.threads)
+    fresh = 1 + (serving.standby != "none")
     label = spec.name.replace("_", "-").rstrip("-")
     return Plan(
         name=spec.name,
@@ -65,7 +66,7 @@ def plan(spec: PipelineSpec, version: str = UNRELEASED) -> Plan:
         replicas=replicas,
         cpus=targets.cpus,
         memory_megabytes=targets.memory_megabytes
-        or replicas * (serving.memory_limit_megabytes or _REPLICA) + _FRESH + _DOOR,
+        or replicas * (serving.memory_limit_megabytes or _REPLICA) + fresh * _FRESH + _DOOR,
         # The front door waits for what it has accepted, then the replicas for what they do.
         stop_seconds=math.ceil(2 * serving.grace_seconds) + _MARGIN,
         start_probes=math.ceil((serving.start_seconds + _MARGIN) / _PROBE_SECONDS),
