@@ -43,7 +43,7 @@ _CANARY = {
     "interval_seconds": 5.0,
     "inconclusives": 60,
     "min_requests": releases.CRASH_AT,
-    "mirror": 0.5,
+    "mirror": 1.0,
     "max_errors": 0.0005,
 }
 
