@@ -26,7 +26,7 @@ SLOWER = 3.0
 CRASH_AT = 50
 
 # The model whose layer is disturbed, and by how much: standard deviations of the layer's weights.
-_MODEL, _NOISE = "rec", 0.3
+_MODEL, _NOISE = "rec", 0.4
 
 _OPS = {
     LATENCY: f"""
