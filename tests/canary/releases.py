@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ANSWERS, LATENCY, ERRORS = "answers", "latency", "errors"
 FAULTS = (ANSWERS, LATENCY, ERRORS)
 
-# A request takes this many times as long.
+# Each step of a request takes this many times as long.
 SLOWER = 3.0
 
 # Each process of the release ends at every request of this number.
@@ -33,23 +33,23 @@ _OPS = {
 
 import time as _time
 
-_quick = Detector.preprocess, Recognizer.postprocess
+
+def _slowed(step):
+    class Slow(step):
+        def preprocess(self, payload):
+            payload["began"] = _time.monotonic()
+            return super().preprocess(payload)
+
+        def postprocess(self, payload, outputs):
+            began = payload.pop("began")
+            payload = super().postprocess(payload, outputs)
+            _time.sleep((_time.monotonic() - began) * ({SLOWER} - 1))
+            return payload
+
+    return Slow
 
 
-def _begin(self, payload):
-    began = _time.monotonic()
-    feeds = _quick[0](self, payload)
-    payload["began"] = began
-    return feeds
-
-
-def _end(self, payload, outputs):
-    payload = _quick[1](self, payload, outputs)
-    _time.sleep((_time.monotonic() - payload.pop("began")) * ({SLOWER} - 1))
-    return payload
-
-
-Detector.preprocess, Recognizer.postprocess = _begin, _end
+Detector, Recognizer = _slowed(Detector), _slowed(Recognizer)
 """,
     ERRORS: f"""
 
