@@ -179,7 +179,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """What would be started in the place of what runs."""
     found: list[Path] = []
 
-    def serve(context: Any, target: Target) -> Switched[dict[str, Any]]:
+    def serve(context: Any, target: Target, trial: object) -> Switched[dict[str, Any]]:
         found.append(Path(target.release))
         return Switched(State(1, 0.0, "ocr", target.release, ".", target.settings), {}, 0.0)
 
