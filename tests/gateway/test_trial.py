@@ -169,17 +169,33 @@ def test_what_is_the_clients_doing_is_not_asked_again(door: Door, newer: FakeRep
     assert counts(door.desk) == (0, 0)
 
 
-@pytest.mark.parametrize("why", ["not ready", "no place"])
-def test_a_canary_that_takes_no_request_leaves_it_to_the_other_one_and_has_failed_it(
-    door: Door, newer: FakeReplica, why: str
+@pytest.mark.parametrize(("why", "failed"), [("not ready", 1), ("no place", 0)])
+def test_a_canary_that_takes_no_request_leaves_it_to_the_other_one(
+    door: Door, newer: FakeReplica, why: str, failed: int
 ) -> None:
+    """One that is full may be so for the load alone."""
     canary = door.beside(newer.target, is_ready=lambda: why != "not ready")
     if why == "no place":
         canary._places = 0
     split(door, canary)
     assert predict(door).json["lines"] == LINES
-    assert counts(canary) == (1, 1)
+    assert counts(canary) == (failed, failed)
     assert newer.plan.seen == []
+
+
+def test_what_neither_can_answer_is_not_the_canarys_failure(
+    door: Door, replica: FakeReplica, newer: FakeReplica
+) -> None:
+    """A deadline that is too short for both, say."""
+    replica.plan.delay = newer.plan.delay = 1.0
+    canary = door.beside(newer.target)
+    split(door, canary)
+    assert predict(door, **{"X-Timeout-Ms": "300"}).status == 504
+    assert counts(canary) == (0, 0)
+    newer.plan.delay = 0
+    newer.plan.crash = replica.plan.crash = True
+    assert predict(door).status == 500
+    assert counts(canary) == (0, 0)
 
 
 def test_a_request_that_goes_back_needs_no_place_of_the_other_desk(door: Door, newer: FakeReplica) -> None:

@@ -38,7 +38,7 @@ _BY_ERR_NO: dict[int, tuple[type[Fault], str]] = {
 
 @dataclass
 class Tally:
-    """Requests to a release, only ever rising.
+    """Requests to a release.
 
     Attributes:
         failed: those that it has no answer to through its own doing, or that a replica of it went away from.
@@ -51,6 +51,11 @@ class Tally:
         """One more."""
         self.requests += 1
         self.failed += failed
+
+    def excuse(self) -> None:
+        """One that it failed was failed by another release, too: it says nothing of this one."""
+        self.requests -= 1
+        self.failed -= 1
 
 
 class FrontDesk:

@@ -15,7 +15,7 @@ from toolkit.gateway.access import Record
 from toolkit.gateway.catalog import Catalog
 from toolkit.gateway.deadline import Deadline
 from toolkit.gateway.desk import Desk
-from toolkit.gateway.faults import Fault, NotReady, Poison
+from toolkit.gateway.faults import Fault, NotReady, Overloaded, Poison
 from toolkit.gateway.frontdesk import FrontDesk, is_own_error
 from toolkit.gateway.options import GatewayOptions
 
@@ -93,8 +93,10 @@ class Reception:
         self._due -= _WHOLE
         try:
             stack.enter_context(trial.slot())
-        except Fault:
+        except NotReady:
             trial.tally.add(failed=True)
+            return False
+        except Overloaded:
             return False
         record = access.current()
         record.instead = mine
@@ -120,7 +122,7 @@ class Reception:
         is_failure: Callable[[Answer], bool] = lambda answer: False,
     ) -> Answer:
         """What the request's desk answers; where that is on trial and fails, what the one that serves does."""
-        mine, record = self._mine, access.current()
+        mine, record, trial = self._mine, access.current(), self._trial
         if record.instead is None:
             return await ask(mine, deadline)
         try:
@@ -135,7 +137,12 @@ class Reception:
         # Whoever serves by now: what was on trial may, and the other one be ended.
         record.instead = None
         _give(record, self._desk or mine)
-        return await ask(self._mine, deadline)
+        try:
+            return await ask(self._mine, deadline)
+        except Fault as fault:
+            if fault.is_own and trial is mine:
+                trial.tally.excuse()
+            raise
 
 
 def _give(record: Record, desk: Desk) -> None:

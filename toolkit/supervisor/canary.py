@@ -115,7 +115,8 @@ class Canary:
         logger.info("%s has %g %% of the requests", self.label, percent)
         while left:
             await asyncio.sleep(self._plan.interval_seconds)
-            found = await self._analyse(tally.requests - requests, tally.failed - failed)
+            # A request of the step before may have been excused meanwhile.
+            found = await self._analyse(max(0, tally.requests - requests), max(0, tally.failed - failed))
             logger.info("canary of %s: %s", self.label, found.text)
             self._tell(found)
             self._refuse(found)
