@@ -63,15 +63,16 @@ def deploy(
 ) -> None:
     """From the trained model to a running, verified service.
 
-    Runs only the stages whose input has changed. What runs already keeps running until the new release is built,
-    and runs again if the new one does not start or does not answer as it should.
+    Runs only the stages whose input has changed. What serves goes on serving while the new release is built, started
+    beside it and tried, and serves again if the new one does not answer as it should. Where the service has to be
+    stopped for the new release, the command says why.
 
     With --release nothing is built: the release is verified to the byte (with --key, its signature too), and what lies
     in it for this processor is started. Where anything was changed, the exit code is 12, and what runs is left alone.
 
     With --canary the new release is compared with the one that serves while both answer: errors, latency, and answers.
-    The pipeline's section `canary` has the steps and limits. Where it breaks one, the exit code is 13, and what served
-    serves on.
+    The pipeline's section `canary` has the steps and limits. Where it breaks one, or too few requests come to tell,
+    the exit code is 13, and what served serves on.
     """
     started = time.monotonic()
     settings = take_settings(options)
