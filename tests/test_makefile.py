@@ -26,6 +26,7 @@ OTHERS = (
     "doctor",
     "test",
     "test-e2e",
+    "test-rollouts",
     "test-container",
     "test-schemas",
     "lint",

@@ -13,7 +13,7 @@ import pytest
 from tests.canary.releases import ANSWERS, ERRORS, LATENCY
 from tests.e2e.harness import ROOT, Place
 
-pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.rollouts, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize("fault", ["none", ANSWERS, LATENCY, ERRORS])

@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.harness import ROOT, Place
 
-pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.rollouts, pytest.mark.timeout(1800)]
 
 
 def test_deployments_and_rollbacks_under_load_lose_no_request_and_leave_nothing(prepared: Place) -> None:

@@ -14,8 +14,8 @@ from toolkit.supervisor import state as states
 from toolkit.supervisor.state import State
 
 
-@pytest.mark.long
-@pytest.mark.timeout(1500)
+@pytest.mark.rollouts
+@pytest.mark.timeout(3600)
 def test_the_old_or_the_new_release_is_restored_whichever_step_the_service_is_killed_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

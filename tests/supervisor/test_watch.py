@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from tests.serving.test_release import AGREEMENT, RELEASE
 from tests.supervisor.stage import Asking, Stage, make_release, stage
+from toolkit.serving.release import Release
 from toolkit.supervisor import control, deployed, journal
 from toolkit.supervisor.deployed import FP32
+from toolkit.supervisor.watch import Watch
 
 TEXT, MISREAD = "what FP32 reads", "what FP32 raeds"
 
@@ -65,3 +70,13 @@ def test_where_that_is_wanted_the_service_goes_to_fp32_by_itself(running: Stage,
     assert "answers differ by 13.3 %" in entry.reason
     assert deployed.read(running.home).now.variant == FP32  # type: ignore[union-attr]
     assert running.state.note == ""
+
+
+def test_fp32_is_what_is_compared_with_so_that_its_failures_are_not_held_against_what_serves() -> None:
+    """A mirror makes no pair where its first desk fails."""
+    mirrored: list[Any] = []
+    gateway: Any = SimpleNamespace(mirror=lambda *arguments: mirrored.append(arguments))
+    plan = Release.model_validate({**RELEASE, "watch": {"sample": 0.5}, "agreement": AGREEMENT})
+    serving, standby = (SimpleNamespace(desk=name, plan=plan) for name in ("serving", "standby"))
+    Watch(gateway, cast(Any, serving), cast(Any, standby), lambda found: None)
+    assert mirrored[0][:3] == ("standby", "serving", 0.5)

@@ -59,14 +59,19 @@ class Reception:
         return record.desk
 
     @property
+    def _told(self) -> Desk:
+        """Whose limits, names and tensors the request at hand sees."""
+        return access.current().instead or self._mine
+
+    @property
     def options(self) -> GatewayOptions:
-        """See `Desk.options`."""
-        return self._mine.options
+        """See `Desk.options`; with a release on trial those of the one that serves, which may have to answer."""
+        return self._told.options
 
     @property
     def catalog(self) -> Catalog:
-        """See `Desk.catalog`."""
-        return self._mine.catalog
+        """See `Desk.catalog`; with a release on trial that of the one that serves, which may have to answer."""
+        return self._told.catalog
 
     @property
     def ready(self) -> bool:
@@ -113,13 +118,17 @@ class Reception:
 
     async def infer(self, request: bytes, deadline: Deadline) -> bytes:
         """See `Desk.infer`."""
-        return await self._ask(lambda desk, until: desk.infer(request, until), deadline)
+        # That a release on trial has no such model or tensor is its failure, not the client's.
+        return await self._ask(
+            lambda desk, until: desk.infer(request, until), deadline, is_own=lambda fault: True
+        )
 
     async def _ask(
         self,
         ask: Callable[[Desk, Deadline], Awaitable[Answer]],
         deadline: Deadline,
         is_failure: Callable[[Answer], bool] = lambda answer: False,
+        is_own: Callable[[Fault], bool] = lambda fault: fault.is_own,
     ) -> Answer:
         """What the request's desk answers; where that is on trial and fails, what the one that serves does."""
         mine, record, trial = self._mine, access.current(), self._trial
@@ -132,17 +141,20 @@ class Reception:
         except Poison:
             raise
         except Fault as fault:
-            if not fault.is_own:
+            if not is_own(fault):
                 raise
         # Whoever serves by now: what was on trial may, and the other one be ended.
         record.instead = None
         _give(record, self._desk or mine)
         try:
-            return await ask(self._mine, deadline)
+            answer = await ask(self._mine, deadline)
         except Fault as fault:
             if fault.is_own and trial is mine:
                 trial.tally.excuse()
             raise
+        if is_failure(answer) and trial is mine:
+            trial.tally.excuse()
+        return answer
 
 
 def _give(record: Record, desk: Desk) -> None:

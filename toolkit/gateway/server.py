@@ -119,8 +119,9 @@ class Gateway:
             self._mirror = None
 
     def close(self, desk: FrontDesk) -> None:
-        """Forget a desk that takes no requests and has none."""
-        self._desks.remove(desk)
+        """Forget a desk that takes no requests and has none; nothing to do for one that is forgotten."""
+        if desk in self._desks:
+            self._desks.remove(desk)
 
     async def start(self) -> None:
         """Bind both ports, then serve.

@@ -37,6 +37,7 @@ class Channel:
         self._has = has
         self._record = record
         self._conversations: set[asyncio.Task[None]] = set()
+        self._work: set[asyncio.Future[Message]] = set()
         self._stopping = False
         self._server: asyncio.AbstractServer | None = None
 
@@ -54,6 +55,8 @@ class Channel:
         for task in self._conversations:
             task.cancel()
         await asyncio.gather(*self._conversations, return_exceptions=True)
+        # Of a command that had gone already it may not be undone yet.
+        await asyncio.gather(*self._work, return_exceptions=True)
         Path(SOCKET).unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -78,6 +81,8 @@ class Channel:
             while line := await reader.readline():
                 asked = json.loads(line)
                 work = asyncio.ensure_future(self._answer(asked, writer))
+                self._work.add(work)
+                work.add_done_callback(self._work.discard)
                 # One that has gone must not go on changing anything; nothing else comes before the answer.
                 gone = asyncio.ensure_future(_gone(reader))
                 try:
@@ -110,7 +115,8 @@ class Channel:
         except ToolkitError as error:
             return {"error": error.to_json()}
         finally:
-            self._record()
+            if not self._stopping:
+                self._record()
 
     async def _shift(self, asked: Message, writer: asyncio.StreamWriter) -> Message:
         changed = front.changed(self._has, asked["front"])

@@ -110,7 +110,7 @@ class Fleet:
                 self._begun.append(slot)
             try:
                 await slot.start()
-            except ServiceError as error:
+            except (ServiceError, OSError) as error:
                 logger.error("%s", error)
             except BaseException:
                 await slot.stop(grace=0)

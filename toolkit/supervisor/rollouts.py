@@ -11,7 +11,6 @@ Until the shift nothing is done to what serves, so a failure before it costs not
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -141,6 +140,8 @@ class Rollouts:
             try:
                 warm = await self._take_standby(target)
                 new = warm or await self._bring_up(target)
+                # What was being tidied while this waited for it may have begun one.
+                self._unwatch()
                 if trial is not None:
                     await self._try(new, trial)
             except BaseException as error:
@@ -278,11 +279,11 @@ class Rollouts:
         return standby
 
     async def _pause_tidying(self) -> None:
-        if self._tidying is not None:
-            self._tidying.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._tidying
-            self._tidying = None
+        tidying, self._tidying = self._tidying, None
+        if tidying is not None:
+            tidying.cancel()
+            # Not by awaiting it: a cancellation of the caller must stay one.
+            await asyncio.wait({tidying})
 
     async def _tidy(self) -> None:
         """Fill all places of what serves, and have stand by what is to."""
@@ -335,6 +336,9 @@ class Rollouts:
         except ToolkitError as error:
             logger.error("the watch cannot go to FP32: %s", error)
             entry = replace(entry, result=journal.FAILED, reason=f"{why}; {error.message}")
+        except asyncio.CancelledError:
+            journal.append(self._home, replace(entry, result=journal.INTERRUPTED))
+            raise
         await asyncio.to_thread(journal.append, self._home, entry)
 
     # --------------------------------------------------------------------------------------------- telling

@@ -134,11 +134,11 @@ class Service:
         self._notifier.stopping()
         for task in telling:
             task.cancel()
-        await channel.stop()
         self._record(STOPPING)
         current = self._rollouts.current
         grace = current.plan.limits.grace_seconds
-        await self._gateway.stop(grace if current.fleet.ready else 0)
+        # Side by side: a rollout that is undone waits for requests, which end with the connections.
+        await asyncio.gather(channel.stop(), self._gateway.stop(grace if current.fleet.ready else 0))
         await self._rollouts.stop(grace)
         logger.info("stopped")
 

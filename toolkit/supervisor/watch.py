@@ -43,11 +43,14 @@ class Watch:
         self._breached = breached
         self._pairs = Pairs(rule_of(serving.plan, standby.plan), self._plan.window, self._look)
         self._seen = 0
+        self._is_over = False
         self.breach = ""
-        gateway.mirror(serving.desk, standby.desk, self._plan.sample, self._pairs.add)
+        # FP32 is what is compared with: where it fails there is nothing to compare.
+        gateway.mirror(standby.desk, serving.desk, self._plan.sample, self._pairs.add)
 
     def stop(self) -> None:
-        """End it."""
+        """End it; what is being looked at has no consequence any more."""
+        self._is_over = True
         self._gateway.mirror_off()
 
     async def _look(self) -> None:
@@ -58,6 +61,8 @@ class Watch:
         found = await asyncio.to_thread(
             analysis.answers, list(self._pairs.differences), self._limit, max(1, self._plan.window // 2)
         )
+        if self._is_over:
+            return
         self._gateway.metrics.disagreement(found.value or 0.0)
         if found.result != FAILURE or found.count < self._plan.window // 2:
             return
