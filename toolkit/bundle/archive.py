@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -10,6 +9,7 @@ from typing import IO
 import zstandard
 
 from toolkit.errors import ReleaseError
+from toolkit.store import durable
 
 # Beyond this, models hardly get smaller, and packing them takes ever longer.
 _LEVEL = 10
@@ -22,19 +22,14 @@ def pack(directory: Path, target: Path) -> None:
     Names are sorted; times, owners and modes are the same for all; one thread compresses, since several cut the
     stream as they come.
     """
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
     compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-    try:
-        with partial.open("wb") as file:
-            with compressor.stream_writer(file, closefd=False) as stream, _writer(stream) as tar:
-                for path in sorted(directory.rglob("*"), key=lambda item: item.relative_to(directory).parts):
-                    _add(tar, path, str(PurePosixPath(directory.name, *path.relative_to(directory).parts)))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.chmod(_MODE)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        durable.replacing(target, _MODE) as file,
+        compressor.stream_writer(file, closefd=False) as stream,
+        _writer(stream) as tar,
+    ):
+        for path in sorted(directory.rglob("*"), key=lambda item: item.relative_to(directory).parts):
+            _add(tar, path, str(PurePosixPath(directory.name, *path.relative_to(directory).parts)))
 
 
 def _writer(stream: zstandard.ZstdCompressionWriter) -> tarfile.TarFile:

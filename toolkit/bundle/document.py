@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ReleaseError
-from toolkit.store import digest
+from toolkit.store import digest, durable
 
 DIGEST = "digest"
+
+_MODE = 0o644
 
 
 def spelt(content: Any) -> str:
@@ -50,14 +51,6 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Put `data` in the place of the file, whole, and on disk."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.chmod(0o644)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Put `data` in the place of the file, whole, and on disk; all may read it."""
+    with durable.replacing(path, _MODE) as file:
+        file.write(data)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 def sync(path: Path) -> None:
@@ -15,17 +18,32 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def write(path: Path, text: str) -> None:
-    """Put `text` in the place of what the file held; it is on disk when this returns."""
+@contextmanager
+def replacing(path: Path, mode: int | None = None) -> Iterator[IO[bytes]]:
+    """A file to write into, which takes the place of `path` when the `with` block ends without an error.
+
+    Args:
+        mode: of the file; None: what the process's umask leaves.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(text, encoding="utf-8")
-        sync(partial)
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if mode is not None:
+            partial.chmod(mode)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def write(path: Path, text: str) -> None:
+    """Put `text` in the place of what the file held; it is on disk when this returns."""
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def append(path: Path, line: str) -> None:
