@@ -14,7 +14,6 @@ from toolkit.supervisor.analysis import (
     FAILURE,
     INCONCLUSIVE,
     LATENCY,
-    RESULTS,
     SUCCESS,
     Measurement,
     answers,
@@ -44,7 +43,7 @@ def differences(seed: int, rate: float, count: int) -> list[Difference]:
 def shares(results: Iterator[Measurement]) -> dict[str, float]:
     """How often each result is among them."""
     found = [item.result for item in results]
-    return {name: found.count(name) / len(found) for name in RESULTS}
+    return {name: found.count(name) / len(found) for name in metrics.RESULTS}
 
 
 # ------------------------------------------------------------------------------------------------------- errors
@@ -202,7 +201,8 @@ def test_a_measurement_is_told_in_words(found: Measurement, text: str) -> None:
 
 
 def test_measurements_and_results_are_those_that_are_counted() -> None:
-    assert (analysis.MEASUREMENTS, analysis.RESULTS) == (metrics.MEASUREMENTS, metrics.RESULTS)
+    assert (analysis.ERRORS, analysis.LATENCY, analysis.ANSWERS) == metrics.MEASUREMENTS
+    assert (SUCCESS, FAILURE, INCONCLUSIVE) == metrics.RESULTS
 
 
 def test_a_measurement_is_recorded_with_all_that_is_known() -> None:

@@ -14,15 +14,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
 import numpy as np
-from scipy.special import bdtr, betaincinv
 
 from toolkit.evaluation import agreement
 from toolkit.evaluation.agreement import Difference
 
 SUCCESS, FAILURE, INCONCLUSIVE = "success", "failure", "inconclusive"
-RESULTS = (SUCCESS, FAILURE, INCONCLUSIVE)
 ERRORS, LATENCY, ANSWERS = "errors", "latency", "answers"
-MEASUREMENTS = (ERRORS, LATENCY, ANSWERS)
 
 _CONFIDENCE = 0.95
 
@@ -32,8 +29,8 @@ class Measurement:
     """What was measured of a release, and what that says of it.
 
     Attributes:
-        name: one of `MEASUREMENTS`.
-        result: one of `RESULTS`.
+        name: `errors`, `latency` or `answers`.
+        result: `success`, `failure` or `inconclusive`.
         value: share of requests (`errors`) or of answers (`answers`), 0..1, or a ratio of times (`latency`); None:
             there was nothing to measure.
         bound: with a confidence of 95 % the true value is not below this; None: for a bound there is too little.
@@ -84,6 +81,9 @@ def errors(failed: int, requests: int, limit: float, minimum: int) -> Measuremen
         raise ValueError(f"{failed} of {requests} requests cannot have failed")
     if not requests:
         return _judged(ERRORS, None, None, limit, 0, minimum)
+    # Here, since a service that has no canary need not load it.
+    from scipy.special import betaincinv
+
     low = float(betaincinv(failed, requests - failed + 1, 1 - _CONFIDENCE)) if failed else 0.0
     return _judged(ERRORS, failed / requests, low, limit, requests, minimum)
 
@@ -102,6 +102,8 @@ def latency(ratios: Sequence[float], limit: float, minimum: int) -> Measurement:
     count = len(ratios)
     if not count:
         return _judged(LATENCY, None, None, limit, 0, minimum)
+    from scipy.special import bdtr
+
     below = np.count_nonzero(bdtr(np.arange(count), count, 0.5) <= 1 - _CONFIDENCE)
     low = sorted(ratios)[below - 1] if below else None
     return _judged(LATENCY, statistics.median(ratios), low, limit, count, minimum)
