@@ -25,6 +25,7 @@ SMALL = {
         "grace_seconds": 1.5,
         "memory_limit_megabytes": 900,
     },
+    "canary": {"steps": [5, 20, 60]},
     "targets": {
         "image": "registry.example.com/team/small",
         "namespace": "vision",
@@ -32,7 +33,6 @@ SMALL = {
         "min_pods": 1,
         "max_pods": 3,
         "cpu_percent": 50,
-        "canary": [5, 20, 60],
         "canary_seconds": 60,
         "storage": "s3://bucket/releases",
         "hosts": ["127.0.0.2", "127.0.0.3", "127.0.0.4"],

@@ -75,10 +75,12 @@ def test_the_models_refuse_what_is_wrong() -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_rollout_goes_the_steps_of_the_spec_and_is_watched_from_the_first(name: str) -> None:
-    found, targets = custom(name), EXAMPLES[name].targets
+    found, spec = custom(name), EXAMPLES[name]
     canary = found["Rollout"]["spec"]["strategy"]["canary"]
-    assert [step["setWeight"] for step in canary["steps"][::2]] == list(targets.canary)
-    assert {step["pause"]["duration"] for step in canary["steps"][1::2]} == {f"{targets.canary_seconds}s"}
+    assert [step["setWeight"] for step in canary["steps"][::2]] == list(spec.canary.steps)
+    assert {step["pause"]["duration"] for step in canary["steps"][1::2]} == {
+        f"{spec.targets.canary_seconds}s"
+    }
     template = found["AnalysisTemplate"]
     assert canary["analysis"]["templates"] == [{"templateName": template["metadata"]["name"]}]
     given = {item["name"] for item in canary["analysis"]["args"]}

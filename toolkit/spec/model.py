@@ -317,10 +317,9 @@ class TargetsSpec(Section):
     cpu_percent: int = Field(
         default=70, ge=1, le=100, description="use of the processors that the number of pods is kept at"
     )
-    canary: tuple[Annotated[int, Field(ge=1, le=99)], ...] = Field(
-        default=(10, 50), min_length=1, description="percent of the traffic that a new release gets, in steps"
+    canary_seconds: int = Field(
+        default=300, ge=1, description="how long Argo Rollouts watches each step of `canary`"
     )
-    canary_seconds: int = Field(default=300, ge=1, description="how long each step is watched")
     storage: str = Field(
         default="pvc://releases",
         pattern=r"^[a-z0-9]+://\S*[^/\s]$",
@@ -341,8 +340,6 @@ class TargetsSpec(Section):
     def _in_order(self) -> TargetsSpec:
         if self.min_pods > self.max_pods:
             raise ValueError("`min_pods` is more than `max_pods`")
-        if list(self.canary) != sorted(set(self.canary)):
-            raise ValueError("the steps of `canary` must rise")
         return self
 
 
