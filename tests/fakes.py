@@ -42,6 +42,9 @@ LINES = [
     {"text": '<"&>', "score": 0.5, "box": [[1.5, 20.0], [30.0, 20.0], [30.0, 30.25], [1.5, 30.25]]},
 ]
 
+# What a replica of a newer release reads, where a test tells the two apart.
+NEWER = [{**LINES[0], "text": "newer"}]
+
 
 def png(width: int = 64, height: int = 32) -> bytes:
     """A white image, one bit a pixel."""

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.fakes import FakeReplica, Plan
+from tests.fakes import NEWER, FakeReplica, Plan
 from tests.gateway.harness import Door, options
 
 
@@ -32,3 +33,11 @@ def replica(shared_replica: FakeReplica) -> FakeReplica:
 @pytest.fixture
 def door(shared_door: Door, replica: FakeReplica) -> Door:
     return shared_door
+
+
+@pytest.fixture
+def newer(tmp_path: Path) -> Iterator[FakeReplica]:
+    """A replica of a newer release, which reads `NEWER`."""
+    with FakeReplica(tmp_path / "newer.sock") as fake:
+        fake.plan.lines = NEWER
+        yield fake

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import LINES, FakeReplica, png
+from tests.fakes import LINES, NEWER, FakeReplica, png
 from tests.gateway.harness import Door, options
 from toolkit.client import GrpcClient, protocol
 from toolkit.gateway import access
@@ -21,14 +21,6 @@ from toolkit.gateway.frontdesk import FrontDesk
 from toolkit.gateway.pool import Pool
 
 IMAGE = base64.b64encode(png()).decode()
-NEWER = [{**LINES[0], "text": "newer"}]
-
-
-@pytest.fixture
-def newer(tmp_path: Path) -> Iterator[FakeReplica]:
-    with FakeReplica(tmp_path / "newer.sock") as fake:
-        fake.plan.lines = NEWER
-        yield fake
 
 
 @pytest.fixture
@@ -46,7 +38,7 @@ def predict(door: Door, **headers: str) -> Any:
 
 
 def counts(desk: FrontDesk) -> tuple[int, int]:
-    return desk.tally.requests, desk.tally.failed
+    return desk.outcomes.requests, desk.outcomes.failed
 
 
 def test_exactly_that_share_of_the_requests_goes_to_the_canary_and_none_when_it_ends(

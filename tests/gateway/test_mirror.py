@@ -8,26 +8,17 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fakes import LINES, FakeReplica, png
+from tests.fakes import LINES, NEWER, FakeReplica, png
 from tests.gateway.harness import Door, options
 from toolkit.client import GrpcClient, protocol
 from toolkit.gateway import access
 from toolkit.gateway.mirror import Pair, _seconds
 
 IMAGE = base64.b64encode(png()).decode()
-NEWER = [{**LINES[0], "text": "newer"}]
-
-
-@pytest.fixture
-def newer(tmp_path: Path) -> Iterator[FakeReplica]:
-    with FakeReplica(tmp_path / "newer.sock") as fake:
-        fake.plan.lines = NEWER
-        yield fake
 
 
 class Scene:
@@ -140,7 +131,7 @@ def test_one_that_hangs_delays_nobody_and_is_the_only_one_under_way(scene: Scene
     assert 0.9 < time.monotonic() - began < 1.9
     scene.ask()
     assert scene.mirrored("dropped") == 10
-    assert (scene.other.tally.requests, scene.other.tally.failed) == (1, 1)
+    assert (scene.other.outcomes.requests, scene.other.outcomes.failed) == (1, 1)
     assert [pair.second for pair in scene.pairs] == [None]
     scene.rest()
     assert scene.door.endpoints[1].guests == 0
@@ -189,13 +180,13 @@ def test_a_second_release_that_is_dead_costs_clients_nothing_and_is_counted(
     assert newer.plan.arrived.wait(5)
     newer.stop()
     scene.until("failed", 1)
-    assert (scene.other.tally.requests, scene.other.tally.failed) == (1, 1)
+    assert (scene.other.outcomes.requests, scene.other.outcomes.failed) == (1, 1)
     assert told == [scene.door.endpoints[1]]
     assert [pair.second for pair in scene.pairs] == [None]
     scene.rest()
     scene.ask()
     scene.until("dropped", 1)
-    assert (scene.other.tally.requests, scene.other.tally.failed) == (1, 1)
+    assert (scene.other.outcomes.requests, scene.other.outcomes.failed) == (1, 1)
     # Nobody is refused for it as for a poison, and nothing was retried.
     newer.plan.delay = 0
     newer.start()
@@ -216,7 +207,7 @@ def test_a_server_error_of_the_second_release_is_a_pair_without_it(
     scene.ask()
     scene.until("failed", 1)
     assert [pair.second for pair in scene.pairs] == [None]
-    assert (scene.other.tally.requests, scene.other.tally.failed) == (1, 1)
+    assert (scene.other.outcomes.requests, scene.other.outcomes.failed) == (1, 1)
 
 
 def test_where_the_first_release_fails_there_is_nothing_to_compare_with(
@@ -228,7 +219,7 @@ def test_where_the_first_release_fails_there_is_nothing_to_compare_with(
     assert scene.ask() == NEWER
     scene.until("failed", 1)
     assert scene.pairs == []
-    assert (scene.door.desk.tally.requests, scene.door.desk.tally.failed) == (1, 1)
+    assert (scene.door.desk.outcomes.requests, scene.door.desk.outcomes.failed) == (1, 1)
 
 
 def test_a_refusal_of_the_second_release_is_an_answer(scene: Scene, newer: FakeReplica) -> None:
@@ -237,7 +228,7 @@ def test_a_refusal_of_the_second_release_is_an_answer(scene: Scene, newer: FakeR
     scene.ask()
     scene.until("compared", 1)
     assert protocol.Response.FromString(scene.pairs[0].second).err_no == protocol.UNPROCESSABLE
-    assert (scene.other.tally.requests, scene.other.tally.failed) == (1, 0)
+    assert (scene.other.outcomes.requests, scene.other.outcomes.failed) == (1, 0)
 
 
 def test_metrics_and_log_know_the_clients_request_only(
@@ -254,8 +245,8 @@ def test_metrics_and_log_know_the_clients_request_only(
     assert 'serving_stage_duration_seconds_count{model="",stage="decode"} 0.0' in told
     logged = [json.loads(item.message) for item in caplog.records if item.name == access.LOGGER]
     assert [(line["path"], line["attempts"]) for line in logged] == [("/predict/ocr", 1)]
-    assert (scene.door.desk.tally.requests, scene.door.desk.tally.failed) == (1, 0)
-    assert (scene.other.tally.requests, scene.other.tally.failed) == (1, 0)
+    assert (scene.door.desk.outcomes.requests, scene.door.desk.outcomes.failed) == (1, 0)
+    assert (scene.other.outcomes.requests, scene.other.outcomes.failed) == (1, 0)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_a_release_is_read_with_the_engine_settings_of_each_step(tmp_path: Path)
 
 def test_a_release_says_how_far_its_answers_agree_with_those_of_native_fp32(tmp_path: Path) -> None:
     found = release.read(write(tmp_path, yaml.safe_dump({**RELEASE, "agreement": AGREEMENT})))
-    assert found.agreement == Agreement("text", "lines.text", rate=0.002, high=0.004, samples=60)
+    assert found.agreement == Agreement(kind="text", path="lines.text", rate=0.002, high=0.004, samples=60)
 
 
 def test_a_release_of_before_says_nothing_of_agreement(tmp_path: Path) -> None:

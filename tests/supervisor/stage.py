@@ -121,6 +121,11 @@ class Stage:
         )
 
 
+def accept(state: State) -> str:
+    """What a command may ask of a release before it confirms: nothing."""
+    return state.release
+
+
 @contextmanager
 def stage(directory: Path, monkeypatch: pytest.MonkeyPatch, replicas: int = 1) -> Iterator[Stage]:
     """Nothing runs there yet; whatever does at the end is stopped, and what is left then is an error."""

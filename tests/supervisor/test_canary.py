@@ -13,22 +13,15 @@ from typing import Any
 
 import pytest
 
-from tests.supervisor.stage import ROOT, Asking, Stage, make_release, stage
+from tests.supervisor.stage import ROOT, Asking, Stage, accept, make_release, stage
 from toolkit.errors import CanaryError, ServiceError
 from toolkit.supervisor import control, deployed
-from toolkit.supervisor.state import State
-from toolkit.supervisor.switch import Trial, switch
+from toolkit.supervisor.switch import CanaryRequest, switch
 
 TEXT = "what both of them read"
 
 # A time that an interpreter and a busy machine change little of.
 DELAY = 0.02
-
-
-@pytest.fixture(scope="module")
-def patched() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +59,6 @@ def running(shared: Stage, releases: Path) -> Stage:
     return shared
 
 
-def accept(state: State) -> str:
-    return state.release
-
-
 def tried(
     running: Stage, path: Path, percent: float = 20
 ) -> tuple[Asking, list[Mapping[str, Any]], Exception | None]:
@@ -78,7 +67,7 @@ def tried(
     with Asking(running.state) as asking:
         running.wait_for("answers", lambda: sum(asking.answers.values()) > 10)
         try:
-            switch(running.home, running.target(path), accept, Trial(percent, analyses.append))
+            switch(running.home, running.target(path), accept, CanaryRequest(percent, analyses.append))
         except (CanaryError, ServiceError) as error:
             return asking, analyses, error
         running.wait_for("answers", lambda: sum(asking.answers.values()) > 10)
@@ -139,7 +128,7 @@ def test_a_canary_is_refused_where_the_service_has_to_be_stopped(running: Stage,
     with pytest.raises(
         ServiceError, match="it has to be stopped for this release, since the address changed"
     ):
-        switch(running.home, target, accept, Trial(10, lambda analysis: None))
+        switch(running.home, target, accept, CanaryRequest(10, lambda analysis: None))
     assert running.state.pid == pid
     assert running.read() == TEXT
 
@@ -149,9 +138,9 @@ import sys
 from pathlib import Path
 from toolkit.supervisor.deployed import Target
 from toolkit.supervisor.settings import Settings
-from toolkit.supervisor.switch import Trial, switch
+from toolkit.supervisor.switch import CanaryRequest, switch
 target = Target(sys.argv[2], Settings("127.0.0.1", *map(int, sys.argv[3:6])))
-switch(Path(sys.argv[1]), target, lambda state: None, Trial(50, print))
+switch(Path(sys.argv[1]), target, lambda state: None, CanaryRequest(50, print))
 """
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervisor.stage import make_release, stage
+from tests.supervisor.stage import accept, make_release, stage
 from toolkit.errors import ServiceError
 from toolkit.supervisor import control, deployed, switch
 from toolkit.supervisor import state as states
-from toolkit.supervisor.state import State
 
 
 @pytest.mark.rollouts
@@ -48,7 +47,3 @@ def test_the_old_or_the_new_release_is_restored_whichever_step_the_service_is_ki
     print(f"killed at {len(kept)} steps: {sum(kept)} times the old release came back")
     assert {True, False} == set(kept)
     assert len(kept) > 40
-
-
-def accept(state: State) -> None:
-    """It answers as it should."""

@@ -12,18 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervisor.stage import ROOT, Asking, Stage, make_release, stage
+from tests.supervisor.stage import ROOT, Asking, Stage, accept, make_release, stage
 from toolkit.errors import ServiceError, SmokeError, TemplateError
 from toolkit.supervisor import control, deployed
 from toolkit.supervisor.deployed import FP32, Deployed
 from toolkit.supervisor.state import State
 from toolkit.supervisor.switch import switch
-
-
-@pytest.fixture(scope="module")
-def patched() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +56,6 @@ def running(shared: Stage, releases: Path) -> Stage:
 
 
 WELL = ["ready", "ready", "standby"]
-
-
-def accept(state: State) -> str:
-    return state.release
 
 
 def refuse(state: State) -> None:

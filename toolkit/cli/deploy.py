@@ -28,7 +28,7 @@ from toolkit.supervisor import journal, lock
 from toolkit.supervisor import state as states
 from toolkit.supervisor.deployed import Target
 from toolkit.supervisor.state import State
-from toolkit.supervisor.switch import Switched, Trial, switch
+from toolkit.supervisor.switch import CanaryRequest, Switched, switch
 
 PROOF_FILE = "smoke.json"
 
@@ -86,8 +86,8 @@ def deploy(
             path, evaluation = _built(context, result)
         target = Target(str(path), settings)
         with lock.exclusive(context.home, f"deploy {target.label}"):
-            trial = _trial(context, canary, result)
-            switched = _serve(context, target, trial)
+            request = _canary_request(context, canary, result)
+            switched = _serve(context, target, request)
             current = switched.state
             results.write(context.home / PROOF_FILE, {**_served(current), "smoke": switched.proof})
         result.update(_result(context, evaluation, switched))
@@ -115,7 +115,9 @@ def _bundled(found: Bundled, result: results.Result) -> tuple[Path, Any]:
     return found.directory, found.evaluation
 
 
-def _trial(context: Context, percent: Optional[float], result: results.Result) -> Optional[Trial]:
+def _canary_request(
+    context: Context, percent: Optional[float], result: results.Result
+) -> Optional[CanaryRequest]:
     """The canary, which puts its analyses into the result; None where there is none, or nothing to compare with."""
     if percent is None:
         return None
@@ -132,10 +134,10 @@ def _trial(context: Context, percent: Optional[float], result: results.Result) -
         analyses.append({name: value for name, value in analysis.items() if name != "text"})
         context.console.say(f"  canary     {text}")
 
-    return Trial(percent, told)
+    return CanaryRequest(percent, told)
 
 
-def _serve(context: Context, target: Target, trial: Optional[Trial]) -> Switched[Report]:
+def _serve(context: Context, target: Target, canary: Optional[CanaryRequest]) -> Switched[Report]:
     """The service of the release, verified: the one that runs, or another release behind its ports, or a new one."""
 
     def verify(state: State) -> Report:
@@ -150,7 +152,7 @@ def _serve(context: Context, target: Target, trial: Optional[Trial]) -> Switched
         journal.noted(context.home, "deploy", before, target.label),
         context.console.working("launch", context.spec.name),
     ):
-        return switch(context.home, target, verify, trial)
+        return switch(context.home, target, verify, canary)
 
 
 def _served(state: State) -> dict[str, Any]:

@@ -37,7 +37,7 @@ _BY_ERR_NO: dict[int, tuple[type[Fault], str]] = {
 
 
 @dataclass
-class Tally:
+class Outcomes:
     """Requests to a release.
 
     Attributes:
@@ -68,7 +68,7 @@ class FrontDesk:
     Attributes:
         options, catalog, pool: as given.
         in_flight: places that are held.
-        tally: of the requests that it was asked.
+        outcomes: of the requests that it was asked.
         answered: called with each request to the pipeline that it answered a client, and the reply; must not block.
     """
 
@@ -84,7 +84,7 @@ class FrontDesk:
         self.options = options
         self.catalog = catalog
         self.in_flight = 0
-        self.tally = Tally()
+        self.outcomes = Outcomes()
         self.answered: Callable[[bytes, Reply], None] | None = None
         self.pool = pool
         self._dispatcher = dispatcher
@@ -148,15 +148,15 @@ class FrontDesk:
         deadline: Deadline,
         is_failure: Callable[[bytes], bool] = lambda body: False,
     ) -> Reply:
-        """What a replica answers, and the tally of it."""
+        """What a replica answers; its outcome is counted."""
         record = access.current()
         lost_before = record.lost
         try:
             reply = await self._dispatcher.ask(path, request, deadline)
         except Fault as fault:
-            self.tally.add(failed=fault.is_own)
+            self.outcomes.add(failed=fault.is_own)
             raise
-        self.tally.add(failed=record.lost != lost_before or is_failure(reply.body))
+        self.outcomes.add(failed=record.lost != lost_before or is_failure(reply.body))
         return reply
 
 

@@ -95,7 +95,7 @@ class Mirror:
         await asyncio.wait({work}, timeout=other.options.deadline)
         answer = _answer(work)
         if not is_own_error(reply.body):
-            other.tally.add(failed=answer is None)
+            other.outcomes.add(failed=answer is None)
         self._metrics.mirrored("failed" if answer is None else "compared")
         self._tell(other, reply, answer)
         # The replica that did not answer in time has the only request that may be under way.

@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 
 _WHOLE = 100.0
 
-# Of the time until its deadline, what a request may spend with a release on trial.
+# Of the time until its deadline, what a request may spend with a release on canary.
 _SHARE = 0.5
 
 
@@ -36,7 +36,7 @@ class Reception:
 
     def __init__(self) -> None:
         self._desk: Desk | None = None
-        self._trial: FrontDesk | None = None
+        self._canary: FrontDesk | None = None
         self._percent = self._due = 0.0
 
     def shift(self, desk: Desk) -> None:
@@ -46,7 +46,7 @@ class Reception:
 
     def split(self, desk: FrontDesk | None, percent: float = 0.0) -> None:
         """Give `desk` this share of the predictions, exactly, in the place of the one that serves; None: no share."""
-        self._trial, self._percent = desk, percent
+        self._canary, self._percent = desk, percent
 
     @property
     def _mine(self) -> Desk:
@@ -83,29 +83,29 @@ class Reception:
         """See `Desk.slot`."""
         mine = self._mine
         with ExitStack() as stack:
-            if not self._is_for_trial(mine, stack):
+            if not self._is_for_canary(mine, stack):
                 stack.enter_context(mine.slot())
             yield
 
-    def _is_for_trial(self, mine: Desk, stack: ExitStack) -> bool:
+    def _is_for_canary(self, mine: Desk, stack: ExitStack) -> bool:
         """Whether it is the turn of the release on trial, and it has a place; the request has that then."""
-        trial = self._trial
-        if trial is None or mine is not self._desk:
+        canary = self._canary
+        if canary is None or mine is not self._desk:
             return False
         self._due += self._percent
         if self._due < _WHOLE:
             return False
         self._due -= _WHOLE
         try:
-            stack.enter_context(trial.slot())
+            stack.enter_context(canary.slot())
         except NotReady:
-            trial.tally.add(failed=True)
+            canary.outcomes.add(failed=True)
             return False
         except Overloaded:
             return False
         record = access.current()
         record.instead = mine
-        _give(record, trial)
+        _give(record, canary)
         return True
 
     async def predict(self, image: bytes, deadline: Deadline) -> str:
@@ -131,7 +131,7 @@ class Reception:
         is_own: Callable[[Fault], bool] = lambda fault: fault.is_own,
     ) -> Answer:
         """What the request's desk answers; where that is on trial and fails, what the one that serves does."""
-        mine, record, trial = self._mine, access.current(), self._trial
+        mine, record, canary = self._mine, access.current(), self._canary
         if record.instead is None:
             return await ask(mine, deadline)
         try:
@@ -149,11 +149,11 @@ class Reception:
         try:
             answer = await ask(self._mine, deadline)
         except Fault as fault:
-            if fault.is_own and trial is mine:
-                trial.tally.excuse()
+            if fault.is_own and canary is mine:
+                canary.outcomes.excuse()
             raise
-        if is_failure(answer) and trial is mine:
-            trial.tally.excuse()
+        if is_failure(answer) and canary is mine:
+            canary.outcomes.excuse()
         return answer
 
 

@@ -19,7 +19,6 @@ from typing import Any, Optional
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic.dataclasses import dataclass
 from typing_extensions import Literal
 
 from toolkit.engines.options import PredictorOptions
@@ -111,8 +110,7 @@ class Watch(_Part):
     rollback: bool = False
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Agreement:
+class Agreement(_Part):
     """How much its answers differ from native FP32's, as the gate measured it on the validation samples.
 
     Attributes:

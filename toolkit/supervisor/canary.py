@@ -77,7 +77,8 @@ class Canary:
         self._stable, self._new = stable, new
         self._plan = new.plan.canary
         self._tell = tell
-        self._pairs = Pairs(rule_of(stable.plan, new.plan), _KEPT)
+        self._rule = rule_of(stable.plan, new.plan)
+        self._pairs = Pairs(self._rule, _KEPT)
         self._failures = self._inconclusives = 0
         self._began = time.monotonic()
         self.percent = 0.0
@@ -109,14 +110,16 @@ class Canary:
     async def _step(self, percent: float) -> None:
         self._share(percent)
         self._pairs.forget()
-        tally = self._new.desk.tally
-        requests, failed = tally.requests, tally.failed
+        outcomes = self._new.desk.outcomes
+        requests, failed = outcomes.requests, outcomes.failed
         left = self._plan.successes
         logger.info("%s has %g %% of the requests", self.label, percent)
         while left:
             await asyncio.sleep(self._plan.interval_seconds)
             # A request of the step before may have been excused meanwhile.
-            found = await self._analyse(max(0, tally.requests - requests), max(0, tally.failed - failed))
+            found = await self._analyse(
+                max(0, outcomes.requests - requests), max(0, outcomes.failed - failed)
+            )
             logger.info("canary of %s: %s", self.label, found.text)
             self._tell(found)
             self._refuse(found)
@@ -145,7 +148,7 @@ class Canary:
         if not plan.mirror:
             return found
         found += (analysis.latency(ratios, plan.max_latency_ratio, plan.min_requests),)
-        if rule_of(stable, new) is None:
+        if self._rule is None:
             return found
         limit = expected(stable.agreement, new.agreement) + plan.max_disagreement
         return (*found, analysis.answers(differences, limit, plan.min_requests))

@@ -39,7 +39,7 @@ class Switched(Generic[Verified]):
 
 
 @dataclass(frozen=True)
-class Trial:
+class CanaryRequest:
     """A canary before the switch.
 
     Attributes:
@@ -52,17 +52,17 @@ class Trial:
 
 
 def switch(
-    home: Path, target: Target, verify: Callable[[State], Verified], trial: Trial | None = None
+    home: Path, target: Target, verify: Callable[[State], Verified], canary: CanaryRequest | None = None
 ) -> Switched[Verified]:
     """Have the service run `target`; if that fails, what ran before runs on, or again.
 
     Args:
         home: the pipeline's folder in the build directory.
         verify: asks what serves then; if it raises, that goes, too.
-        trial: for what runs to be compared with first; where nothing runs there is nothing to compare.
+        canary: for what runs to be compared with first; where nothing runs there is nothing to compare.
 
     Raises:
-        CanaryError: it did worse on trial.
+        CanaryError: it did worse on canary.
         ToolkitError: it did not become ready, or that of `verify`; the message says what serves now.
     """
     target.verify()
@@ -75,20 +75,20 @@ def switch(
             talk = stack.enter_context(conversation(Path(current.run_dir)))
         except OSError:
             # Of a toolkit that had no control channel yet, for instance.
-            return _replace(home, target, verify, _unless(trial, "it takes no commands"))
-        switched = _behind_open_ports(home, talk, current, target, wanted, verify, trial)
+            return _replace(home, target, verify, _unless(canary, "it takes no commands"))
+        switched = _behind_open_ports(home, talk, current, target, wanted, verify, canary)
     if isinstance(switched, Switched):
         return switched
-    return _replace(home, target, verify, _unless(trial, switched))
+    return _replace(home, target, verify, _unless(canary, switched))
 
 
-def _unless(trial: Trial | None, why: str) -> str:
+def _unless(canary: CanaryRequest | None, why: str) -> str:
     """Why the service has to be stopped for it, which leaves nothing to compare with.
 
     Raises:
         ServiceError: that was asked for.
     """
-    if trial is None:
+    if canary is None:
         return why
     raise ServiceError(
         f"a canary needs what serves to serve on, but it has to be stopped for this release, since {why}",
@@ -103,16 +103,16 @@ def _behind_open_ports(
     target: Target,
     wanted: Mapping[str, str],
     verify: Callable[[State], Verified],
-    trial: Trial | None,
+    canary: CanaryRequest | None,
 ) -> Switched[Verified] | str:
     """Have the running service put `target` in front; if it would have to be started anew for that, why."""
     is_shifted = False
     try:
-        if trial is None:
+        if canary is None:
             answer = talk.ask("shift", target=target.to_json(), front=wanted)
         else:
-            fields = {"target": target.to_json(), "front": wanted, "percent": trial.percent}
-            answer = talk.ask("canary", trial.told, **fields)
+            fields = {"target": target.to_json(), "front": wanted, "percent": canary.percent}
+            answer = talk.ask("canary", canary.told, **fields)
         if "changed" in answer:
             return f"{' and '.join(answer['changed'])} changed"
         is_shifted = True
