@@ -22,17 +22,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests import rendered
 from tests.canary import releases
 from tests.canary.load import Load
+from tests.chaos.service import free_port
 from tests.processes import processes_of
 from toolkit.cli.ask import ask
 from toolkit.errors import CanaryError, ToolkitError
-from toolkit.serving.release import RELEASE_FILE, goldens
+from toolkit.serving.release import goldens
 from toolkit.supervisor import control
 from toolkit.supervisor import state as states
 from toolkit.supervisor.deployed import Target
 from toolkit.supervisor.settings import Settings
-from toolkit.supervisor.switch import Trial, switch
+from toolkit.supervisor.state import State
+from toolkit.supervisor.switch import CanaryRequest, switch
 
 NONE = "none"
 
@@ -81,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(folder: Path, home: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     """All canaries, one after the other; what became of each."""
-    settings = Settings("127.0.0.1", options.http_port, options.grpc_port, options.replicas)
+    settings = Settings("127.0.0.1", free_port(), free_port(), options.replicas)
     stable = Target(str(releases.make(options.release, folder / "ocr-1", None, _CANARY, **_LIMITS)), settings)
     images = sorted(options.images.rglob("*.jpg")) if options.images else _images_of(stable)
     control.launch(home, stable)
@@ -93,7 +96,7 @@ def run(folder: Path, home: Path, options: argparse.Namespace) -> list[dict[str,
         planted = None if fault == NONE else fault
         made = releases.make(options.release, folder / f"ocr-{fault}", planted, canary, **_LIMITS)
         found.append(_tried(home, stable, replace(stable, release=str(made)), fault, images))
-        if states.running(home).target != stable:  # type: ignore[union-attr]
+        if _state(home).target != stable:
             switch(home, stable, lambda state: ask(state).to_json())
     return found
 
@@ -107,17 +110,14 @@ def _tried(home: Path, stable: Target, target: Target, fault: str, images: Seque
         analyses.append(analysis)
         _say(f"  {analysis['text']}")
 
-    state = states.running(home)
-    assert state is not None, "the service does not run"
-    with Load(state, images) as load:
+    with Load(_state(home), images) as load:
         try:
-            switch(home, target, lambda state: ask(state).to_json(), Trial(_SHARE, tell))
+            switch(home, target, lambda state: ask(state).to_json(), CanaryRequest(_SHARE, tell))
         except CanaryError as error:
             told = error.message
     last = analyses[-1]["measurements"] if analyses else []
     caught = [item["name"] for item in last if item["result"] == "failure"]
-    serving = states.running(home)
-    assert serving is not None, "the service does not run any more"
+    serving = _state(home)
     ask(serving)
     good = not told and serving.target == target
     bad = fault in caught and serving.target == stable
@@ -134,6 +134,12 @@ def _tried(home: Path, stable: Target, target: Target, fault: str, images: Seque
         "longest_seconds": round(max(load.seconds), 3),
         "passed": (good if fault == NONE else bad) and not load.problems,
     }
+
+
+def _state(home: Path) -> State:
+    found = states.running(home)
+    assert found is not None, "the service does not run"
+    return found
 
 
 def _images_of(target: Target) -> list[Path]:
@@ -159,31 +165,13 @@ def _say(text: str) -> None:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    from tests.chaos.__main__ import _newest
-    from tests.chaos.service import free_port
-
-    parser = argparse.ArgumentParser("python -m tests.canary", description=__doc__)
-    parser.add_argument("--release", type=Path, help="rendered release; default: the newest of --build")
-    parser.add_argument("--build", type=Path, default=Path("build"), help="where `make render` has put it")
-    parser.add_argument("--model", default="ocr")
+    faults = (NONE, *releases.FAULTS)
+    parser = rendered.parser("python -m tests.canary", __doc__, replicas=1)
     parser.add_argument(
         "--images", type=Path, help="folder of JPEG files; default: golden images of the release"
     )
-    parser.add_argument(
-        "--faults", nargs="+", choices=(NONE, *releases.FAULTS), default=[NONE, *releases.FAULTS]
-    )
-    parser.add_argument("--replicas", type=int, default=1)
-    parser.add_argument("--http-port", type=int, default=free_port())
-    parser.add_argument("--grpc-port", type=int, default=free_port())
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument(
-        "-v", action="store_true", help="as other commands have it; there is nothing more to say"
-    )
-    options = parser.parse_args(argv)
-    options.release = options.release or _newest(options.build, options.model)
-    if options.release is None or not (options.release / RELEASE_FILE).is_file():
-        parser.error("there is no rendered release; `make render` makes one, or give --release")
-    return options
+    parser.add_argument("--faults", nargs="+", choices=faults, default=list(faults))
+    return rendered.parsed(parser, argv)
 
 
 if __name__ == "__main__":

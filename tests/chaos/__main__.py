@@ -14,15 +14,14 @@ import json
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
+from tests import rendered
 from tests.chaos import report
 from tests.chaos.load import Load, questions
 from tests.chaos.service import Service, running
 from tests.chaos.watch import Watch
 from toolkit.errors import ToolkitError
-from toolkit.serving.release import RELEASE_FILE
 
 # A replica is started beside clients that take all the processors.
 _RECOVERY = 120.0
@@ -82,31 +81,11 @@ def _sleep_until(moment: float) -> None:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m tests.chaos", description=__doc__)
-    parser.add_argument("--release", type=Path, help="rendered release; default: the newest of --build")
-    parser.add_argument("--build", type=Path, default=Path("build"), help="where `make render` has put it")
-    parser.add_argument("--model", default="ocr")
-    parser.add_argument("--replicas", type=int, default=3)
+    parser = rendered.parser("python -m tests.chaos", __doc__, replicas=3)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--kill-every", type=float, default=20, help="seconds")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument(
-        "-v", action="store_true", help="as other commands have it; there is nothing more to say"
-    )
-    options = parser.parse_args(argv)
-    if min(options.replicas, options.clients, options.seconds, options.kill_every) <= 0:
-        parser.error("--replicas, --clients, --seconds and --kill-every must be above 0")
-    if options.release is None:
-        options.release = _newest(options.build, options.model)
-    if options.release is None or not (options.release / RELEASE_FILE).is_file():
-        parser.error("there is no rendered release; `make render` makes one, or give --release")
-    return options
-
-
-def _newest(build: Path, model: str) -> Path | None:
-    found = (build / "store" / "render").glob(f"{model}-*/{RELEASE_FILE}")
-    return max(found, key=lambda path: path.stat().st_mtime, default=Path()).parent
+    return rendered.parsed(parser, argv, "clients", "seconds", "kill_every")
 
 
 if __name__ == "__main__":

@@ -283,9 +283,8 @@ def test_a_taken_port_leaves_what_runs_alone(deployment: Deployed) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = here.run(
-            "deploy", "--data", str(here.data), "--http-port", port, "--grpc-port", str(free_port())
-        )
+        ports = ["--http-port", port, "--grpc-port", str(free_port())]
+        done = here.run("deploy", "--data", str(here.data), "--budget", f"{BUDGET}s", *ports)
     assert done.code == 8
     assert port in done.stderr
     wait_until_ready(here)

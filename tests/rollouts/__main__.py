@@ -21,13 +21,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.service import processes_of
+from tests import rendered
+from tests.chaos.service import free_port, processes_of
 from tests.rollouts import releases, report
 from tests.rollouts.load import Load
 from tests.rollouts.timeline import Step, Timeline
 from toolkit.cli.ask import ask
 from toolkit.errors import ToolkitError
-from toolkit.serving.release import RELEASE_FILE
 from toolkit.supervisor import control, journal, lock
 from toolkit.supervisor import state as states
 from toolkit.supervisor.deployed import FP32, RELEASE, Target
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(home: Path, made: list[Path], options: argparse.Namespace) -> dict[str, Any]:
     """All deployments and rollbacks under load; see `report.figures`."""
-    settings = Settings("127.0.0.1", options.http_port, options.grpc_port, options.replicas)
+    settings = Settings("127.0.0.1", free_port(), free_port(), options.replicas)
     targets = [Target(str(path), settings) for path in made]
     control.launch(home, targets[0])
     timeline = Timeline(targets[0].label)
@@ -138,28 +138,9 @@ def _say(text: str) -> None:
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    from tests.chaos.__main__ import _newest
-    from tests.chaos.service import free_port
-
-    parser = argparse.ArgumentParser("python -m tests.rollouts", description=__doc__)
-    parser.add_argument("--release", type=Path, help="rendered release; default: the newest of --build")
-    parser.add_argument("--build", type=Path, default=Path("build"), help="where `make render` has put it")
-    parser.add_argument("--model", default="ocr")
+    parser = rendered.parser("python -m tests.rollouts", __doc__, replicas=2)
     parser.add_argument("--pairs", type=int, default=10, help="deployments, each with a rollback")
-    parser.add_argument("--replicas", type=int, default=2)
-    parser.add_argument("--http-port", type=int, default=free_port())
-    parser.add_argument("--grpc-port", type=int, default=free_port())
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument(
-        "-v", action="store_true", help="as other commands have it; there is nothing more to say"
-    )
-    options = parser.parse_args(argv)
-    if min(options.pairs, options.replicas) <= 0:
-        parser.error("--pairs and --replicas must be above 0")
-    options.release = options.release or _newest(options.build, options.model)
-    if options.release is None or not (options.release / RELEASE_FILE).is_file():
-        parser.error("there is no rendered release; `make render` makes one, or give --release")
-    return options
+    return rendered.parsed(parser, argv, "pairs")
 
 
 if __name__ == "__main__":
