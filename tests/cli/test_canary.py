@@ -45,14 +45,16 @@ def to_deploy(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def told(here: tuple[Stage, Path], capsys: pytest.CaptureFixture[str], percent: int = 20) -> tuple[int, Any]:
-    made, folder = here
-    settings = made.settings
-    ports = ["--http-port", str(settings.http_port), "--grpc-port", str(settings.grpc_port)]
-    with Asking(made.state) as asking:
-        options = ["--build", str(folder), "--replicas", "1", *ports, "--canary", str(percent)]
-        code = run("deploy", "--json", *options)
+    with Asking(here[0].state) as asking:
+        code = run("deploy", "--json", *options(here, percent))
     assert asking.problems == []
     return code, json.loads(capsys.readouterr().out)
+
+
+def options(here: tuple[Stage, Path], percent: int) -> list[str]:
+    made, folder = here
+    ports = ["--http-port", str(made.settings.http_port), "--grpc-port", str(made.settings.grpc_port)]
+    return ["--build", str(folder), "--replicas", "1", *ports, "--canary", str(percent)]
 
 
 def test_a_bad_release_ends_with_13_and_the_reason_is_in_the_journal_too(
@@ -84,6 +86,19 @@ def test_a_good_release_tells_of_all_its_analyses_and_a_second_time_there_is_non
     assert journal.read(made.home)[-1].result == journal.SUCCESS
     code, found = told(here, capsys)
     assert (code, found["canary"]) == (0, [])
+
+
+def test_a_release_that_serves_already_is_not_tried_against_itself(
+    here: tuple[Stage, Path],
+    to_deploy: list[Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, folder = here
+    monkeypatch.setattr(deploy, "_print", lambda *_: None)
+    to_deploy.append(Path(made.state.release))
+    assert run("deploy", *options(here, 20)) == 0
+    assert "this release serves already: there is nothing to compare it with" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("percent", [0, 100])
