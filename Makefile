@@ -172,7 +172,7 @@ chaos: venv ## Kill replicas of the release under load, and print what clients s
 	@$(BIN)/python -m tests.chaos $(MODEL_OPTIONS) --seconds $(SECONDS) $(call option,--replicas,REPLICAS) $(ARGS)
 rollouts: venv ## Deploy and roll back ten times under load, and print what clients saw of it
 	@$(BIN)/python -m tests.rollouts $(MODEL_OPTIONS) $(call option,--replicas,REPLICAS) $(ARGS)
-canary: venv ## Give a good release and three bad ones a share of the requests, and print what became of each
+canary: venv ## Give a good release and bad ones requests while clients ask, and print what became of each
 	@$(BIN)/python -m tests.canary $(MODEL_OPTIONS) $(call option,--replicas,REPLICAS) $(ARGS)
 soak: venv ## Send REQUESTS images of mixed sizes to the running service, and watch the memory of its replicas
 	@$(BIN)/python -m tests.soak --home $(call quoted,BUILD)/$(call quoted,MODEL) --requests $(REQUESTS) $(ARGS)

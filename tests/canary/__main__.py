@@ -1,9 +1,10 @@
-"""python -m tests.canary [--release DIR] [--images DIR] [--faults NAME ...] [--json]
+"""python -m tests.canary [--release DIR] [--images DIR] [--cases NAME ...] [--json]
 
-Deploys copies of a rendered release with a canary while clients ask: one that is as good as what serves (`none`), and
+Deploys copies of a rendered release while clients ask. With a canary: one that is as good as what serves (`good`), and
 three that are worse in a way that their own golden answers and gate record hide: a layer of disturbed weights
 (`answers`), three times the time (`latency`), a crash at every fiftieth request (`errors`). The first must take over;
-each other must be taken back by the measurement of its name; and no client may notice.
+each other must be taken back by the measurement of its name. Without a canary: the disturbed one under the watch
+(`watch`), which must go to its FP32 models by itself. No client may notice any of it.
 
 Exits with 1 if anything of that did not hold, with 2 if there is no release.
 """
@@ -13,31 +14,26 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tests import rendered
-from tests.canary import releases
-from tests.canary.load import Load
+from tests.canary import releases, trials
 from tests.chaos.service import free_port
 from tests.processes import processes_of
-from toolkit.cli.ask import ask
-from toolkit.errors import CanaryError, ToolkitError
+from toolkit.errors import ToolkitError
 from toolkit.serving.release import goldens
 from toolkit.supervisor import control
-from toolkit.supervisor import state as states
 from toolkit.supervisor.deployed import Target
 from toolkit.supervisor.settings import Settings
-from toolkit.supervisor.state import State
-from toolkit.supervisor.switch import CanaryRequest, switch
+from toolkit.supervisor.switch import switch
 
-NONE = "none"
+GOOD, WATCH = "good", "watch"
+CASES = (GOOD, *releases.FAULTS, WATCH)
 
 # Percent of the requests: enough for two clients on two cores to make an analysis of within a minute.
 _SHARE = 50
@@ -52,6 +48,15 @@ _CANARY = {
 
 # It is bad releases that count here, not a busy machine; and what stands by would only take memory.
 _LIMITS = {"deadline_seconds": 60, "golden_deadline_seconds": 60, "standby": "none"}
+
+_PLANS: dict[str, dict[str, dict[str, Any]]] = {
+    # One that crashes now and then must not have passed before.
+    releases.ERRORS: {"canary": {**_CANARY, "min_requests": releases.CRASH_AT}},
+    WATCH: {
+        "limits": {**_LIMITS, "standby": "fp32"},
+        "watch": {"sample": 1.0, "window": 40, "rollback": True},
+    },
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -76,81 +81,48 @@ def main(argv: list[str] | None = None) -> int:
                 process.kill()
     passed = all(item["passed"] for item in found) and not left
     if options.json:
-        print(json.dumps({"canaries": found, "leaked_processes": len(left), "passed": passed}, indent=2))
+        print(json.dumps({"cases": found, "leaked_processes": len(left), "passed": passed}, indent=2))
     else:
         print("\n".join(_text(found, len(left))))
     return 0 if passed else 1
 
 
 def run(folder: Path, home: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """All canaries, one after the other; what became of each."""
+    """All cases, one after the other; what became of each."""
     settings = Settings("127.0.0.1", free_port(), free_port(), options.replicas)
-    stable = Target(str(releases.make(options.release, folder / "ocr-1", None, _CANARY, **_LIMITS)), settings)
-    images = sorted(options.images.rglob("*.jpg")) if options.images else _images_of(stable)
+    stable = Target(str(_made(folder, GOOD, options.release, "stable")), settings)
+    images = (
+        sorted(options.images.rglob("*.jpg"))
+        if options.images
+        else [path for path, _ in goldens(stable.directory)]
+    )
     control.launch(home, stable)
     found = []
-    for fault in options.faults:
-        _say(f"a release with the fault: {fault}")
-        # One that crashes now and then must not have passed before.
-        canary = {**_CANARY, "min_requests": releases.CRASH_AT} if fault == releases.ERRORS else _CANARY
-        planted = None if fault == NONE else fault
-        made = releases.make(options.release, folder / f"ocr-{fault}", planted, canary, **_LIMITS)
-        found.append(_tried(home, stable, replace(stable, release=str(made)), fault, images))
-        if _state(home).target != stable:
-            switch(home, stable, lambda state: ask(state).to_json())
+    for case in options.cases:
+        print(f"case: {case}", file=sys.stderr, flush=True)
+        target = replace(stable, release=str(_made(folder, case, options.release, case)))
+        if case == WATCH:
+            became = trials.by_watch(home, target, images)
+        else:
+            expected = None if case == GOOD else case
+            became = trials.by_canary(home, stable, target, _SHARE, expected, images)
+        found.append({"case": case, **became})
+        if trials.state(home).target != stable:
+            switch(home, stable, trials.prove)
     return found
 
 
-def _tried(home: Path, stable: Target, target: Target, fault: str, images: Sequence[Path]) -> dict[str, Any]:
-    """What became of one canary; `passed`: what had to."""
-    analyses: list[Mapping[str, Any]] = []
-    told, began = "", time.monotonic()
-
-    def tell(analysis: Mapping[str, Any]) -> None:
-        analyses.append(analysis)
-        _say(f"  {analysis['text']}")
-
-    with Load(_state(home), images) as load:
-        try:
-            switch(home, target, lambda state: ask(state).to_json(), CanaryRequest(_SHARE, tell))
-        except CanaryError as error:
-            told = error.message
-    last = analyses[-1]["measurements"] if analyses else []
-    caught = [item["name"] for item in last if item["result"] == "failure"]
-    serving = _state(home)
-    ask(serving)
-    good = not told and serving.target == target
-    bad = fault in caught and serving.target == stable
-    return {
-        "fault": fault,
-        "caught_by": caught,
-        "reason": told,
-        "analyses": len(analyses),
-        "seconds": round(time.monotonic() - began, 1),
-        "requests": len(load.seconds) + len(load.problems),
-        "failed": len(load.problems),
-        "problems": load.problems[:3],
-        "median_seconds": round(statistics.median(load.seconds), 3),
-        "longest_seconds": round(max(load.seconds), 3),
-        "passed": (good if fault == NONE else bad) and not load.problems,
-    }
+def _made(folder: Path, case: str, release: Path, name: str) -> Path:
+    fault = {GOOD: None, WATCH: releases.ANSWERS}.get(case, case)
+    return releases.make(
+        release, folder / f"ocr-{name}", fault, {"limits": _LIMITS, "canary": _CANARY, **_PLANS.get(case, {})}
+    )
 
 
-def _state(home: Path) -> State:
-    found = states.running(home)
-    assert found is not None, "the service does not run"
-    return found
-
-
-def _images_of(target: Target) -> list[Path]:
-    return [path for path, _ in goldens(target.directory)]
-
-
-def _text(found: Sequence[Mapping[str, Any]], left: int) -> Iterator[str]:
+def _text(found: list[dict[str, Any]], left: int) -> Iterator[str]:
     for item in found:
-        what = f"taken back by {' and '.join(item['caught_by'])}" if item["reason"] else "took over"
         yield (
-            f"{item['fault']:<8} {what} after {item['seconds']:.0f} s, {item['analyses']} analyses; "
+            f"{item['case']:<8} {item['became']} after {item['seconds']:.0f} s, {item['analyses']} analyses; "
             f"{item['requests']} requests, {item['failed']} failed, median {item['median_seconds']:.2f} s, "
             f"longest {item['longest_seconds']:.2f} s: {'as it has to be' if item['passed'] else 'WRONG'}"
         )
@@ -160,17 +132,12 @@ def _text(found: Sequence[Mapping[str, Any]], left: int) -> Iterator[str]:
     yield f"leaked processes  {left}"
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    faults = (NONE, *releases.FAULTS)
     parser = rendered.parser("python -m tests.canary", __doc__, replicas=1)
     parser.add_argument(
         "--images", type=Path, help="folder of JPEG files; default: golden images of the release"
     )
-    parser.add_argument("--faults", nargs="+", choices=faults, default=list(faults))
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     return rendered.parsed(parser, argv)
 
 

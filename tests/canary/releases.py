@@ -67,21 +67,13 @@ def answer(payload):
 }
 
 
-def make(release: Path, target: Path, fault: str | None, canary: dict[str, Any], **limits: Any) -> Path:
+def make(release: Path, target: Path, fault: str | None, plan: dict[str, dict[str, Any]]) -> Path:
     """A copy of a rendered release with one of `FAULTS`; None: it is as good as that.
 
     Args:
-        canary: what its `release.yml` says of that.
-        limits: as `copy` has them.
+        plan: what is to be changed in its `release.yml`, by section.
     """
-    import yaml
-
-    copy(release, target, **limits)
-    file = target / "release.yml"
-    plan = yaml.safe_load(file.read_text(encoding="utf-8"))
-    assert set(canary) <= set(plan["canary"]), "the release knows no such setting"
-    plan["canary"].update(canary)
-    file.write_text(yaml.safe_dump(plan, allow_unicode=True), encoding="utf-8")
+    copy(release, target, **plan)
     if fault in _OPS:
         ops = target / PIPELINE_DIR / "ops.py"
         ops.write_text(ops.read_text(encoding="utf-8") + _OPS[fault], encoding="utf-8")

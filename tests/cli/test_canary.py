@@ -94,7 +94,7 @@ def test_a_release_that_serves_already_is_not_tried_against_itself(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made, folder = here
+    made = here[0]
     monkeypatch.setattr(deploy, "_print", lambda *_: None)
     to_deploy.append(Path(made.state.release))
     assert run("deploy", *options(here, 20)) == 0

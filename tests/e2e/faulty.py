@@ -36,7 +36,7 @@ _leaked: list[bytes] = []
 
 def make(release: Path, target: Path, **limits: Any) -> Path:
     """A copy of `release` with faults, and with other limits where they are given."""
-    copy(release, target, **limits)
+    copy(release, target, limits=limits)
     code = target / "pipeline"
     (code / "ops.py").rename(code / "healthy.py")
     (code / "ops.py").write_text(_OPS)
@@ -44,8 +44,8 @@ def make(release: Path, target: Path, **limits: Any) -> Path:
     return target
 
 
-def copy(release: Path, target: Path, **limits: Any) -> Path:
-    """A copy of `release` with other limits."""
+def copy(release: Path, target: Path, **plan: dict[str, Any]) -> Path:
+    """A copy of `release` with other settings, by section of its `release.yml`."""
     import yaml
 
     # Those of the store cannot be written to.
@@ -54,11 +54,12 @@ def copy(release: Path, target: Path, **limits: Any) -> Path:
         path.chmod(0o755 if path.is_dir() else 0o644)
     # It is no artifact any more.
     (target / "manifest.json").unlink(missing_ok=True)
-    plan = target / "release.yml"
-    data = yaml.safe_load(plan.read_text())
-    assert set(limits) <= set(data["limits"]), "the release knows no such limit"
-    data["limits"].update(limits)
-    plan.write_text(yaml.safe_dump(data))
+    file = target / "release.yml"
+    data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    for section, settings in plan.items():
+        assert set(settings) <= set(data[section]), "the release knows no such setting"
+        data[section].update(settings)
+    file.write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")
     return target
 
 

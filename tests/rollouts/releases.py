@@ -40,7 +40,7 @@ def make(release: Path, folder: Path) -> list[Path]:
 
 
 def _marked(release: Path, target: Path, mark: str) -> Path:
-    copy(release, target, **_LIMITS)
+    copy(release, target, limits=_LIMITS)
     ops = target / PIPELINE_DIR / "ops.py"
     ops.write_text(ops.read_text(encoding="utf-8") + _MARKING.format(mark=mark), encoding="utf-8")
     file = target / GOLDEN_DIR / GOLDEN_FILE

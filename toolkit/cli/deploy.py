@@ -147,7 +147,9 @@ def _serve(context: Context, target: Target, canary: Optional[CanaryRequest]) ->
     current = states.running(context.home)
     if current is not None and current.target == target and reach.ready(current):
         if canary is not None:
-            context.console.say("  canary     this release serves already: there is nothing to compare it with")
+            context.console.say(
+                "  canary     this release serves already: there is nothing to compare it with"
+            )
         return Switched(current, _report_of(context, current) or verify(current), 0.0)
     before = current.target.label if current is not None else ""
     with (

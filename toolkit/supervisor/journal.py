@@ -30,7 +30,7 @@ class Entry:
     Attributes:
         time: when it ended; ISO 8601, UTC.
         who: user and machine.
-        what: the command: `deploy`, `rollback`, `launch`, `stop`.
+        what: the command: `deploy`, `rollback`, `launch`, `stop`; `watch`: the service by itself.
         before, after: the release that served, and the one that was to, as `Target.label` has them; empty: none.
         result: `success`, `failed` (what served before serves on, unless the reason says otherwise), or `interrupted`
             (it was killed; found out by the next change).
