@@ -39,7 +39,7 @@ def test_a_change_is_entered_with_its_result(tmp_path: Path) -> None:
     assert told == [
         ("deploy", "ocr-1", "ocr-2", "success", ""),
         ("rollback", "ocr-2", "ocr-1", "failed", "it says something else"),
-        ("deploy", "ocr-2", "ocr-3", "interrupted", "KeyboardInterrupt"),
+        ("deploy", "ocr-2", "ocr-3", "interrupted", "Ctrl-C, or a signal to end"),
     ]
     assert [item.exit_code for item in journal.read(tmp_path)] == [0, SmokeError.exit_code, 130]
     assert '"from": "ocr-2", "to": "ocr-1"' in (tmp_path / JOURNAL_FILE).read_text()

@@ -100,9 +100,12 @@ def noted(home: Path, what: str, before: str, after: str) -> Iterator[None]:
             home, replace(entry, time=now(), result=FAILED, reason=error.message, exit_code=error.exit_code)
         )
         raise
+    except KeyboardInterrupt:
+        reason = "Ctrl-C, or a signal to end"
+        append(home, replace(entry, time=now(), result=INTERRUPTED, reason=reason, exit_code=130))
+        raise
     except BaseException as error:
         reason = type(error).__name__ + (f": {error}" if str(error) else "")
-        code = 130 if isinstance(error, KeyboardInterrupt) else 70
-        append(home, replace(entry, time=now(), result=INTERRUPTED, reason=reason, exit_code=code))
+        append(home, replace(entry, time=now(), result=INTERRUPTED, reason=reason, exit_code=70))
         raise
     append(home, replace(entry, time=now()))
