@@ -330,3 +330,10 @@ def test_a_file_that_the_pipeline_does_not_take_is_an_error_with_its_reason_and_
     with pytest.raises(DataError, match="the pipeline refuses the image: this is no picture") as caught:
         run("wrong.png", rounds=1)
     assert caught.value.where == str(directory / "wrong.png")
+
+
+def test_a_shape_is_compiled_once_however_many_there_are(run: Any, directory: Path) -> None:
+    (directory / "many.png").write_bytes(b"PIC" + b"." * 200)
+    operators = run("many.png", rounds=1)["models"]["first"]["operators"]
+    assert sum(item["calls"] for item in operators["kinds"]) > 1024
+    assert operators["made"]["calls"] == 0

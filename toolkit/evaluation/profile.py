@@ -33,8 +33,8 @@ from toolkit.pipeline import RequestError
 # `name`, `step` (reference and options), `model_dir` and `options` of the predictor.
 Way = Mapping[str, Any]
 
-# Beside what was executed, level 2 reports what was made anew for that: a primitive that has left oneDNN's cache, by
-# default the 1024 used last in the process, is compiled again, which may take longer than its work.
+# Beside what was executed, level 2 reports what was made anew for that: a primitive that has left oneDNN's cache
+# (`predictor.py` says how many it keeps) is compiled again, which may take longer than its work.
 ENVIRONMENT = dict.fromkeys(kernels.VERBOSE_ENVIRONMENT, "2")
 
 _MADE = re.compile(r"(?:onednn|dnnl)_verbose,(?:[\d.]+,)?create:cache_miss,.*,(\d+(?:\.\d+)?(?:e-?\d+)?)\s*$")
