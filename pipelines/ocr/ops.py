@@ -217,11 +217,13 @@ class Classifier:
 class Recognizer:
     """Reads lines: crops in, text and score out.
 
-    Crops are sorted by width and batched within the same padded width, so that the engine meets few shapes.
+    Crops are sorted by width, padded to one of a few widths so that the engine meets few shapes, and cut into the
+    batches that take the least time together.
 
     Args:
-        options: `widths` (ascending, pixels at height 48; a longer line is squeezed into the last), `batch`,
-            `min_score` (lines below it are dropped from the answer).
+        options: `widths` (ascending, pixels at height 48; a longer line is squeezed into the last), `batch` (lines in
+            one inference), `batch_width` (pixels of them together), `call` (what an inference costs beside that, as
+            pixels), `min_score` (lines below it are dropped from the answer).
     """
 
     height = 48
@@ -229,6 +231,8 @@ class Recognizer:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._widths: list[int] = [int(width) for width in options.get("widths", (320, 640, 1280, 2560))]
         self._batch = int(options.get("batch", 6))
+        self._batch_width = int(options.get("batch_width", 1280))
+        self._call = int(options.get("call", 150))
         self._min_score = float(options.get("min_score", 0.5))
         package = import_module("rapidocr_paddle.ch_ppocr_rec")
         utils = import_module("rapidocr_paddle.ch_ppocr_rec.utils")
@@ -245,14 +249,10 @@ class Recognizer:
 
     def _batches(self, crops: Sequence[np.ndarray[Any, Any]]) -> list[tuple[int, list[int]]]:
         """(padded width, indices of crops), narrow ones first."""
-        by_width: dict[int, list[int]] = {}
-        for index, image in enumerate(crops):
-            by_width.setdefault(self._padded_width(image), []).append(index)
-        return [
-            (width, members[start : start + self._batch])
-            for width, members in sorted(by_width.items())
-            for start in range(0, len(members), self._batch)
-        ]
+        widths = [self._padded_width(image) for image in crops]
+        order = sorted(range(len(crops)), key=widths.__getitem__)
+        ends = cuts([widths[index] for index in order], self._batch, self._batch_width, self._call)
+        return [(widths[order[end - 1]], order[start:end]) for start, end in zip([0, *ends], ends)]
 
     def _padded_width(self, image: np.ndarray[Any, Any]) -> int:
         needed = math.ceil(self.height * image.shape[1] / image.shape[0])
@@ -265,6 +265,31 @@ class Recognizer:
             for index, (text, score) in zip(batch, self._decode(output["characters"])):
                 texts[index] = (text, float(score))
         return {**payload, "texts": texts, "min_score": self._min_score}
+
+
+def cuts(widths: Sequence[int], batch: int, batch_width: int, call: int) -> list[int]:
+    """Where to cut lines of ascending `widths` into batches, each as wide as its last line: the end of each batch.
+
+    Of all ways to do it the one with the least padding and fewest batches, one of which weighs as much as `call` pixels
+    (dynamic programming over the ends).
+
+    Args:
+        batch: most lines of one batch.
+        batch_width: most pixels of their widths together, unless it is one line.
+    """
+    best, starts = [0], [0]
+    for end in range(1, len(widths) + 1):
+        width = widths[end - 1]
+        size = max(1, min(batch, batch_width // width, end))
+        cost, start = min((best[end - n] + n * width + call, end - n) for n in range(1, size + 1))
+        best.append(cost)
+        starts.append(start)
+    ends = []
+    end = len(widths)
+    while end:
+        ends.append(end)
+        end = starts[end]
+    return ends[::-1]
 
 
 def _dictionary(package: Any) -> Path:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import importlib.util
 import io
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -351,20 +352,49 @@ def test_the_dictionary_has_a_character_for_every_class_of_the_model() -> None:
     assert decoder.character[1] == "'"
 
 
-def test_every_crop_is_in_one_batch_of_its_width() -> None:
-    recognizer = ops.Recognizer({"widths": [96, 320, 640], "batch": 3})
+def test_every_crop_is_in_one_batch_as_wide_as_its_widest() -> None:
+    recognizer = ops.Recognizer({"widths": [96, 320, 640], "batch": 3, "batch_width": 640, "call": 150})
     widths = [50, 300, 60, 2000, 310, 70, 80, 97, 96]
     payload: dict[str, Any] = {"crops": [np.zeros((48, width, 3), np.uint8) for width in widths]}
     feeds = recognizer.preprocess(payload)
     assert [feed["image"].shape for feed in feeds] == [
-        (3, 3, 48, 96),
         (2, 3, 48, 96),
-        (3, 3, 48, 320),
+        (3, 3, 48, 96),
+        (1, 3, 48, 320),
+        (2, 3, 48, 320),
         (1, 3, 48, 640),
     ]
     batches = [indices for _, indices in payload["batches"]]
     assert sorted(index for batch in batches for index in batch) == list(range(len(widths)))
-    assert batches == [[0, 2, 5], [6, 8], [1, 4, 7], [3]]
+    assert batches == [[0, 2], [5, 6, 8], [1], [4, 7], [3]]
+
+
+@pytest.mark.parametrize("call", [0, 40, 150, 10_000])
+def test_lines_are_cut_into_the_batches_of_least_cost(call: int) -> None:
+    random = np.random.default_rng(call)
+    for count in range(1, 10):
+        widths = sorted(int(width) for width in random.choice([64, 96, 128, 320, 960], count))
+        found = ops.cuts(widths, 4, 640, call)
+        assert cost(widths, found, call) == min(
+            cost(widths, ends, call)
+            for number in range(count)
+            for inner in itertools.combinations(range(1, count), number)
+            if allowed(widths, ends := [*inner, count])
+        )
+        assert allowed(widths, found)
+
+
+def cost(widths: list[int], ends: list[int], call: int) -> int:
+    return sum((end - start) * widths[end - 1] + call for start, end in zip([0, *ends], ends))
+
+
+def allowed(widths: list[int], ends: list[int]) -> bool:
+    sizes = [(end - start, widths[end - 1]) for start, end in zip([0, *ends], ends)]
+    return all(number <= 4 and (number == 1 or number * width <= 640) for number, width in sizes)
+
+
+def test_no_lines_are_no_batch() -> None:
+    assert ops.cuts([], 4, 640, 150) == []
 
 
 def test_texts_come_back_in_the_order_of_the_crops() -> None:
