@@ -154,7 +154,7 @@ ci: venv ## Run here what the rendered CI workflows run, from export to the bund
 	@$(TOOLKIT) ci $(RELEASE_OPTIONS) $(ARGS)
 
 ## Development
-.PHONY: test test-e2e test-rollouts test-container test-schemas chaos rollouts canary soak overhead fuzz lint format lock schema clean
+.PHONY: test test-e2e test-rollouts test-container test-schemas chaos rollouts canary soak bench overhead fuzz lint format lock schema clean
 test: venv ## Unit tests and one real deployment
 	@$(BIN)/python -m pytest -m "not long and not rollouts" $(ARGS)
 test-e2e: venv ## The tests that take many minutes
@@ -176,6 +176,8 @@ canary: venv ## Give a good release and bad ones requests while clients ask, and
 	@$(BIN)/python -m tests.canary $(MODEL_OPTIONS) $(call option,--replicas,REPLICAS) $(ARGS)
 soak: venv ## Send REQUESTS images of mixed sizes to the running service, and watch the memory of its replicas
 	@$(BIN)/python -m tests.soak --home $(call quoted,BUILD)/$(call quoted,MODEL) --requests $(REQUESTS) $(ARGS)
+bench: venv ## Compare how long images of DATA take in process: the release, its FP32, RapidOCR where it is installed
+	@$(BIN)/python -m tests.bench $(MODEL_OPTIONS) $(call option,--data,DATA) $(ARGS)
 overhead: venv ## Say what the front door adds to a request with IMAGE over one to a replica
 	@$(BIN)/python -m tests.overhead --home $(call quoted,BUILD)/$(call quoted,MODEL) $(call option,--image,IMAGE) $(ARGS)
 fuzz: venv ## Send mutated bytes to every parser of what clients send

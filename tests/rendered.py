@@ -8,13 +8,14 @@ from pathlib import Path
 from toolkit.serving.release import RELEASE_FILE
 
 
-def parser(program: str, description: str | None, replicas: int) -> argparse.ArgumentParser:
-    """With the options that all of them have."""
+def parser(program: str, description: str | None, replicas: int | None = None) -> argparse.ArgumentParser:
+    """With the options that all of them have; `replicas`: the default, where there are any."""
     made = argparse.ArgumentParser(program, description=description)
     made.add_argument("--release", type=Path, help="rendered release; default: the newest of --build")
     made.add_argument("--build", type=Path, default=Path("build"), help="where `make render` has put it")
     made.add_argument("--model", default="ocr")
-    made.add_argument("--replicas", type=int, default=replicas)
+    if replicas is not None:
+        made.add_argument("--replicas", type=int, default=replicas)
     made.add_argument("--json", action="store_true", help="print one JSON object")
     made.add_argument(
         "-v", action="store_true", help="as other commands have it; there is nothing more to say"
@@ -30,7 +31,7 @@ def parsed(made: argparse.ArgumentParser, argv: list[str] | None, *positive: str
     """
     options = made.parse_args(argv)
     for name in ("replicas", *positive):
-        if getattr(options, name) <= 0:
+        if getattr(options, name, 1) <= 0:
             made.error(f"--{name.replace('_', '-')} must be above 0")
     options.release = options.release or _newest(options.build, options.model)
     if options.release is None or not (options.release / RELEASE_FILE).is_file():

@@ -19,7 +19,7 @@ DEPLOYING = ("deploy", "launch", "serve")
 RUNNING = ("smoke", "status", "history", "logs", "stop")
 BACK = ("rollback",)
 RELEASING = ("release", "releases", "verify", "diff", "keygen")
-MEASURING = ("profile", "chaos", "rollouts", "canary", "soak", "overhead", "fuzz")
+MEASURING = ("profile", "chaos", "rollouts", "canary", "soak", "bench", "overhead", "fuzz")
 ELSEWHERE = ("targets", "image", "image-build", "ci")
 OTHERS = (
     "setup",
