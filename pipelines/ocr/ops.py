@@ -83,8 +83,9 @@ class Detector:
         """One feed: `image` (1, 3, h, w) float32, normalised."""
         image = payload["image"]
         height, width = self._size(*image.shape[:2])
+        channels = cv2.split(cv2.resize(image, (width, height)))
         planes = np.empty((1, 3, height, width), np.float32)
-        for table, channel, plane in zip(_NORMALISED, cv2.split(cv2.resize(image, (width, height))), planes[0]):
+        for table, channel, plane in zip(_NORMALISED, channels, planes[0]):
             cv2.LUT(channel, table, plane)
         return [{"image": planes}]
 

@@ -146,6 +146,16 @@ def test_the_detectors_image_is_normalised_by_imagenets_mean() -> None:
     np.testing.assert_allclose(feed["image"][0, :, 5, 5], expected, rtol=1e-5)
 
 
+def test_the_table_gives_what_the_arithmetic_of_paddleocr_gives_to_the_last_bit() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    (feed,) = ops.Detector({}).preprocess({"image": image})
+    mean = np.array([0.485, 0.456, 0.406], np.float32)
+    std = np.array([0.229, 0.224, 0.225], np.float32)
+    expected = ((image.astype(np.float32) / 255 - mean) / std).transpose(2, 0, 1)[None]
+    np.testing.assert_array_equal(feed["image"], expected)
+    assert feed["image"].flags.c_contiguous
+
+
 def detect(height: int, width: int, *regions: tuple[int, int, int, int]) -> Array:
     """Boxes found where `regions` (left, top, right, bottom) of the map are certain; the map has half the size."""
     probability = np.zeros((1, 1, height // 2, width // 2), np.float32)
