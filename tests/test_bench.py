@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.bench.contestants import Contestant, Lines, Missing, Read, rapidocr
 from tests.bench.figures import table
+from tests.bench.saturation import saturate
 
 
 def length(text: str) -> Read:
@@ -67,3 +69,31 @@ def test_what_is_not_installed_is_told_by_its_name(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(__import__("sys").modules, "rapidocr_openvino", None)
     with pytest.raises(Missing, match="rapidocr-openvino is not installed"):
         rapidocr("openvino")
+
+
+def test_all_work_side_by_side_and_every_image_has_its_turn() -> None:
+    seen: list[Path] = []
+
+    def ask(image: Path) -> None:
+        seen.append(image)
+        time.sleep(0.05)
+
+    images = [Path("one"), Path("two"), Path("three")]
+    rate = saturate([ask] * 4, images, 0.5)
+    assert rate == pytest.approx(4 / 0.05, rel=0.25)
+    counts = [seen.count(image) for image in images]
+    assert max(counts) - min(counts) <= 1
+
+
+def test_what_must_be_done_is_done_however_long_it_takes() -> None:
+    seen: list[Path] = []
+    saturate([seen.append], [Path("one")], 0, at_least=5)
+    assert len(seen) == 5
+
+
+def test_an_ask_that_fails_ends_it() -> None:
+    def ask(image: Path) -> None:
+        raise ValueError(image)
+
+    with pytest.raises(ValueError, match="one"):
+        saturate([ask, lambda _: time.sleep(0.01)], [Path("one")], 60)

@@ -1,10 +1,13 @@
-"""python -m tests.bench [--release DIR] [--data DIR] [--images N] [--rounds N] [--json]
+"""python -m tests.bench [--release DIR] [--data DIR] [--images N] [--rounds N] [--seconds S] [--json]
 
 How long an image takes in process on one core: the pipeline of a rendered release, its FP32 variant, the models as
 they were exported, and RapidOCR on each engine that is installed (`pip install rapidocr-openvino
 rapidocr-onnxruntime`). Each has a process of its own, and they take turns with each image, after one round that does
 not count. With --data, a directory with validation.txt in PaddleOCR's label format, the share of lines that each reads
 right stands beside.
+
+With --seconds also how many images a second the service answers through HTTP, saturated, and how many as many
+pipelines do in process as it has replicas: one for each core.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import rendered
-from tests.bench import contestants
+from tests.bench import contestants, saturation
 from tests.bench.contestants import PIPELINES, Contestant, Missing
 from tests.bench.figures import table
 from toolkit import cpu, pipeline
@@ -68,6 +71,17 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if options.data:
         for name, row in rows.items():
             row["recall"] = counts[name].matched / max(1, counts[name].truth)
+    saturated = None
+    if options.seconds:
+        _say("the service and its pipeline in process, saturated")
+        saturated = saturation.compare(
+            options.release,
+            [sample.image for sample in samples],
+            sorted(os.sched_getaffinity(0)),
+            options.clients,
+            options.seconds,
+            options.rounds,
+        )
     return {
         "machine": {
             "cpu": cpu.model(),
@@ -79,6 +93,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "images": len(samples),
         "rounds": options.rounds,
         "in_process": rows,
+        "saturated": saturated,
         "missing": missing,
     }
 
@@ -129,6 +144,18 @@ def _text(found: Mapping[str, Any]) -> Iterator[str]:
         right = f" {row['recall']:.1%} |" if with_recall else ""
         yield f"| {name} | {row['milliseconds']:.0f} | {times} |{right}"
     yield from (f"left out: {text}" for text in found["missing"])
+    if found["saturated"]:
+        yield from ("", _saturated(found["saturated"]))
+
+
+def _saturated(found: Mapping[str, Any]) -> str:
+    rates = found["images_per_second"]
+    shares = ", ".join(f"{share:.3f}" for share in found["shares"])
+    return (
+        f"saturated, {found['cores']} cores: the service answers {rates['service']:.2f} images a second to "
+        f"{found['clients']} clients, in process it is {rates['in_process']:.2f}; "
+        f"{found['share']:.3f} of that (by round: {shares})"
+    )
 
 
 def _say(text: str) -> None:
@@ -140,7 +167,11 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="directory with validation.txt; default: the golden images")
     parser.add_argument("--images", type=int, default=20, help="at most so many")
     parser.add_argument("--rounds", type=int, default=3)
-    options = rendered.parsed(parser, argv, "images", "rounds")
+    parser.add_argument(
+        "--seconds", type=float, default=0, help="of each measurement of the service; default: none"
+    )
+    parser.add_argument("--clients", type=int, default=4, help="of the service")
+    options = rendered.parsed(parser, argv, "images", "rounds", "clients")
     if options.data and not (options.data / "validation.txt").is_file():
         parser.error(f"there is no {options.data / 'validation.txt'}")
     return options
