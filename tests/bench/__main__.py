@@ -31,6 +31,7 @@ from toolkit.data.labels import Sample
 from toolkit.errors import ToolkitError
 from toolkit.evaluation import metrics
 from toolkit.serving import release
+from toolkit.spec.load import load
 
 RELEASE = "the release"
 
@@ -111,7 +112,8 @@ def _compete(
     entered: Mapping[str, Contestant], samples: list[Sample], rounds: int, name: str
 ) -> tuple[dict[str, list[list[float]]], dict[str, metrics.Counts]]:
     """Seconds by contestant, image and round, and how much each has right."""
-    judge = pipeline.resolve(PIPELINES / name, "judge:Pages")({"exact": False, "iou": 0.5})
+    spec = load(PIPELINES, name)
+    judge = pipeline.resolve(spec.directory, spec.judge)(spec.judge_options)
     seconds: dict[str, list[list[float]]] = {who: [[] for _ in samples] for who in entered}
     counts: dict[str, list[metrics.Counts]] = {who: [] for who in entered}
     order = list(entered)

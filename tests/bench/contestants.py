@@ -13,12 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from toolkit import pipeline
-from toolkit.engines import files, model, predictor
+from tests import in_process
+from toolkit.engines import files, predictor
 from toolkit.engines.options import PredictorOptions
 from toolkit.pipeline import Arrays
-from toolkit.serving import release
-from toolkit.serving.format import SERVER
 from toolkit.spec.load import load, source_directory
 
 PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
@@ -41,17 +39,7 @@ class Missing(Exception):
 
 def of_release(directory: str) -> Read:
     """The pipeline of a rendered release, as a replica runs it."""
-    root = Path(directory)
-    plan = release.read(root)
-    steps = [
-        (
-            item.step,
-            item.options,
-            model.load(root / release.MODELS_DIR / item.model / SERVER, item.predictor_options),
-        )
-        for item in plan.steps
-    ]
-    return _read(root / release.PIPELINE_DIR, plan, steps)
+    return _lines(in_process.of_release(Path(directory)))
 
 
 def as_exported(name: str) -> Read:
@@ -66,7 +54,7 @@ def as_exported(name: str) -> Read:
         )
         run = functools.partial(_renamed, predictor.create(found, options), item.outputs)
         steps.append((item.step, {**item.options, "batch": 1}, run))
-    return _read(spec.directory, spec, steps)
+    return _lines(in_process.of_parts(spec.directory, spec, steps))
 
 
 def rapidocr(engine: str) -> Read:
@@ -89,15 +77,9 @@ def _renamed(run: predictor.Predictor, outputs: Sequence[str], feed: Arrays) -> 
     return dict(zip(outputs, (found[name] for name in run.outputs)))
 
 
-def _read(code: Path, plan: Any, parts: Sequence[tuple[str, Mapping[str, Any], Any]]) -> Read:
-    decode, respond = pipeline.resolve(code, plan.request), pipeline.resolve(code, plan.response)
-    steps = [(pipeline.resolve(code, reference)(options), run) for reference, options, run in parts]
-
+def _lines(answer: in_process.Answer) -> Read:
     def read(image: bytes) -> Lines:
-        payload = decode({"image": image}, plan.request_options)
-        for step, run in steps:
-            payload = pipeline.run_step(step, run, payload)
-        lines: Lines = respond(payload)["lines"]
+        lines: Lines = answer(image)["lines"]
         return lines
 
     return read

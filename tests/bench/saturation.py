@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def compare(
         asking = [stack.enter_context(_client(service)) for _ in range(clients)]
         ways: dict[str, list[Ask]] = {
             "in_process": list(workers),
-            "service": [lambda image, client=client: client.predict("ocr", image) for client in asking],  # type: ignore[misc]
+            "service": [partial(client.predict, service.plan.name) for client in asking],
         }
         rates: dict[str, list[float]] = {way: [] for way in ways}
         # Each replica and each process has to have met all shapes.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.faulty import copy
-from toolkit.serving.release import GOLDEN_DIR, GOLDEN_FILE, MODELS_DIR, PIPELINE_DIR, goldens, read
+from toolkit.serving.release import GOLDEN_DIR, GOLDEN_FILE, MODELS_DIR, PIPELINE_DIR, goldens
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -110,24 +110,10 @@ def _is_filter(network: Any, name: str) -> bool:
 
 def record(directory: Path) -> None:
     """Have the golden answers of a release be those that it gives."""
-    from toolkit import pipeline
-    from toolkit.engines import model
+    from tests import in_process
 
-    plan, code = read(directory), directory / PIPELINE_DIR
-    decode, respond = pipeline.resolve(code, plan.request), pipeline.resolve(code, plan.response)
-    steps = [
-        (
-            pipeline.resolve(code, step.step)(step.options),
-            model.load(directory / MODELS_DIR / step.model / "serving_server", step.predictor_options),
-        )
-        for step in plan.steps
-    ]
-    entries = []
-    for image, _ in goldens(directory):
-        payload = decode({"image": image.read_bytes()}, plan.request_options)
-        for step, run in steps:
-            payload = pipeline.run_step(step, run, payload)
-        entries.append({"image": image.name, "answer": respond(payload)})
+    answer = in_process.of_release(directory)
+    entries = [{"image": image.name, "answer": answer(image.read_bytes())} for image, _ in goldens(directory)]
     file = directory / GOLDEN_DIR / GOLDEN_FILE
     file.write_text(json.dumps(entries, ensure_ascii=False), encoding="utf-8")
 
