@@ -226,8 +226,8 @@ class Recognizer:
 
     Args:
         options: `widths` (ascending, pixels at height 48; a longer line is squeezed into the last), `batch` (lines in
-            one inference), `batch_width` (pixels of them together), `call` (what an inference costs beside that, as
-            pixels), `min_score` (lines below it are dropped from the answer).
+            one inference), `batch_width` (pixels of them together), `overhead` (what an inference costs whatever its
+            size, as pixels of width), `min_score` (lines below it are dropped from the answer).
     """
 
     height = 48
@@ -236,7 +236,7 @@ class Recognizer:
         self._widths: list[int] = [int(width) for width in options.get("widths", (320, 640, 1280, 2560))]
         self._batch = int(options.get("batch", 6))
         self._batch_width = int(options.get("batch_width", 1280))
-        self._call = int(options.get("call", 150))
+        self._overhead = int(options.get("overhead", 150))
         self._min_score = float(options.get("min_score", 0.5))
         package = import_module("rapidocr_paddle.ch_ppocr_rec")
         utils = import_module("rapidocr_paddle.ch_ppocr_rec.utils")
@@ -255,7 +255,7 @@ class Recognizer:
         """(padded width, indices of crops), narrow ones first."""
         widths = [self._padded_width(image) for image in crops]
         order = sorted(range(len(crops)), key=widths.__getitem__)
-        ends = cuts([widths[index] for index in order], self._batch, self._batch_width, self._call)
+        ends = cuts([widths[index] for index in order], self._batch, self._batch_width, self._overhead)
         return [(widths[order[end - 1]], order[start:end]) for start, end in zip([0, *ends], ends)]
 
     def _padded_width(self, image: np.ndarray[Any, Any]) -> int:
@@ -271,10 +271,10 @@ class Recognizer:
         return {**payload, "texts": texts, "min_score": self._min_score}
 
 
-def cuts(widths: Sequence[int], batch: int, batch_width: int, call: int) -> list[int]:
+def cuts(widths: Sequence[int], batch: int, batch_width: int, overhead: int) -> list[int]:
     """Where to cut lines of ascending `widths` into batches, each as wide as its last line: the end of each batch.
 
-    Of all ways to do it the one with the least padding and fewest batches, one of which weighs as much as `call` pixels
+    Of all ways to do it the one of least cost, which is the padded width of all lines and `overhead` for each batch
     (dynamic programming over the ends).
 
     Args:
@@ -285,7 +285,7 @@ def cuts(widths: Sequence[int], batch: int, batch_width: int, call: int) -> list
     for end in range(1, len(widths) + 1):
         width = widths[end - 1]
         size = max(1, min(batch, batch_width // width, end))
-        cost, start = min((best[end - n] + n * width + call, end - n) for n in range(1, size + 1))
+        cost, start = min((best[end - n] + n * width + overhead, end - n) for n in range(1, size + 1))
         best.append(cost)
         starts.append(start)
     ends = []

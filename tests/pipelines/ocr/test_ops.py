@@ -363,7 +363,7 @@ def test_the_dictionary_has_a_character_for_every_class_of_the_model() -> None:
 
 
 def test_every_crop_is_in_one_batch_as_wide_as_its_widest() -> None:
-    recognizer = ops.Recognizer({"widths": [96, 320, 640], "batch": 3, "batch_width": 640, "call": 150})
+    recognizer = ops.Recognizer({"widths": [96, 320, 640], "batch": 3, "batch_width": 640, "overhead": 150})
     widths = [50, 300, 60, 2000, 310, 70, 80, 97, 96]
     payload: dict[str, Any] = {"crops": [np.zeros((48, width, 3), np.uint8) for width in widths]}
     feeds = recognizer.preprocess(payload)
@@ -379,14 +379,14 @@ def test_every_crop_is_in_one_batch_as_wide_as_its_widest() -> None:
     assert batches == [[0, 2], [5, 6, 8], [1], [4, 7], [3]]
 
 
-@pytest.mark.parametrize("call", [0, 40, 150, 10_000])
-def test_lines_are_cut_into_the_batches_of_least_cost(call: int) -> None:
-    random = np.random.default_rng(call)
+@pytest.mark.parametrize("overhead", [0, 40, 150, 10_000])
+def test_lines_are_cut_into_the_batches_of_least_cost(overhead: int) -> None:
+    random = np.random.default_rng(overhead)
     for count in range(1, 10):
         widths = sorted(int(width) for width in random.choice([64, 96, 128, 320, 960], count))
-        found = ops.cuts(widths, 4, 640, call)
-        assert cost(widths, found, call) == min(
-            cost(widths, ends, call)
+        found = ops.cuts(widths, 4, 640, overhead)
+        assert cost(widths, found, overhead) == min(
+            cost(widths, ends, overhead)
             for number in range(count)
             for inner in itertools.combinations(range(1, count), number)
             if allowed(widths, ends := [*inner, count])
@@ -394,8 +394,8 @@ def test_lines_are_cut_into_the_batches_of_least_cost(call: int) -> None:
         assert allowed(widths, found)
 
 
-def cost(widths: list[int], ends: list[int], call: int) -> int:
-    return sum((end - start) * widths[end - 1] + call for start, end in zip([0, *ends], ends))
+def cost(widths: list[int], ends: list[int], overhead: int) -> int:
+    return sum((end - start) * widths[end - 1] + overhead for start, end in zip([0, *ends], ends))
 
 
 def allowed(widths: list[int], ends: list[int]) -> bool:
