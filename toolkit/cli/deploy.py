@@ -86,7 +86,7 @@ def deploy(
             path, evaluation = _built(context, result)
         target = Target(str(path), settings)
         with lock.exclusive(context.home, f"deploy {target.label}"):
-            request = _canary_request(context, canary, result)
+            request = _canary_request(context, target, canary, result)
             switched = _serve(context, target, request)
             current = switched.state
             results.write(context.home / PROOF_FILE, {**_served(current), "smoke": switched.proof})
@@ -116,7 +116,7 @@ def _bundled(found: Bundled, result: results.Result) -> tuple[Path, Any]:
 
 
 def _canary_request(
-    context: Context, percent: Optional[float], result: results.Result
+    context: Context, target: Target, percent: Optional[float], result: results.Result
 ) -> Optional[CanaryRequest]:
     """The canary, which puts its analyses into the result; None where there is none, or nothing to compare with."""
     if percent is None:
@@ -127,6 +127,9 @@ def _canary_request(
         context.console.say(
             "  canary     nothing serves that it could be compared with: it gets all requests at once"
         )
+        return None
+    if current.target == target:
+        context.console.say("  canary     this release serves already: there is nothing to compare it with")
         return None
 
     def told(analysis: Mapping[str, Any]) -> None:
@@ -146,10 +149,6 @@ def _serve(context: Context, target: Target, canary: Optional[CanaryRequest]) ->
 
     current = states.running(context.home)
     if current is not None and current.target == target and reach.ready(current):
-        if canary is not None:
-            context.console.say(
-                "  canary     this release serves already: there is nothing to compare it with"
-            )
         return Switched(current, _report_of(context, current) or verify(current), 0.0)
     before = current.target.label if current is not None else ""
     with (
