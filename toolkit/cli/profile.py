@@ -18,7 +18,7 @@ _NAMED = 44  # characters of what stands before the figures
 
 _TOO_SMALL = (
     "these shapes need more primitives than oneDNN keeps: ONEDNN_PRIMITIVE_CACHE_CAPACITY in the environment of the "
-    "service is how many (16384 if not set)"
+    "service is how many, if set"
 )
 
 

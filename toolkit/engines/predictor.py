@@ -20,8 +20,7 @@ Fetch = dict[str, "np.ndarray[Any, Any]"]
 # Paddle keeps by shape what it asks oneDNN for, but not all of it, and relies on oneDNN's own cache for the rest. That
 # holds 1024 primitives by default, of all models of the process: too few for the shapes of one recognizer, and what is
 # gone is compiled again. Over receipts a request took 1.2 times as long.
-PRIMITIVES_VARIABLE = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
-_PRIMITIVES = 16_384
+_PRIMITIVES = "16384"
 
 
 class Predictor:
@@ -73,7 +72,7 @@ def create(files: ModelFiles, options: PredictorOptions) -> Predictor:
 def config_of(files: ModelFiles, options: PredictorOptions) -> Any:
     """Paddle Inference's settings for the model `files` to run as `options` say."""
     # Read when the first primitive is made.
-    os.environ.setdefault(PRIMITIVES_VARIABLE, str(_PRIMITIVES))
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _PRIMITIVES)
     from paddle import inference
 
     config = inference.Config(str(files.model), str(files.params))
