@@ -54,6 +54,12 @@ def environment(name: str, progress: Progress) -> Optional[str]:
     return os.environ.get(name)
 
 
+def server(progress: Progress) -> tuple[int, bool]:
+    """The process that forked this one, and whether that had imported Paddle."""
+    del progress
+    return os.getppid(), "paddle" in sys.modules
+
+
 def refuse(progress: Progress) -> None:
     """Raise an error of the toolkit."""
     del progress
@@ -107,6 +113,13 @@ def work_long(pids: str, progress: Progress) -> None:
     partial.replace(pids)
     progress(0, 1)
     time.sleep(60)
+
+
+def wait_for(file: str, progress: Progress) -> None:
+    """Work until the file is there."""
+    del progress
+    while not Path(file).exists():
+        time.sleep(0.02)
 
 
 def attempt(calls: list[tuple[str, dict[str, Any]]], progress: Progress) -> list[dict[str, Any]]:

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # What may import what: a room may import rooms of a lower rank, and itself.
 RANKS = {
     "errors": 0,
-    "process": 1,
+    "process": 0,
+    "forkserver": 1,
     "logs": 1,
     "oip": 2,
     "ports": 1,

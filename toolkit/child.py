@@ -1,17 +1,17 @@
 """Work in a child process: a crash of a native library is an error of the tool, never its end.
 
-`call` runs `module:function` in a fresh interpreter, with JSON in and JSON out. The child's own output goes to a
+`call` runs `module:function` in a process of its own, with JSON in and JSON out. The child's own output goes to a
 log file; progress comes back line by line over a pipe; an error of the toolkit is raised again here. A child and
 what it started never outlive the call, nor the process that called.
 """
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
 import signal
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -22,10 +22,22 @@ from pathlib import Path
 from typing import IO, Any, Callable, Optional, cast
 
 from toolkit import errors, process
+from toolkit.forkserver import ForkServer, ServerDied
 
 Progress = Callable[[int, int], None]
 
 _TAIL_LINES = 15
+
+_VARIABLES = {"GLOG_minloglevel": "2", "PYTHONUNBUFFERED": "1"}
+
+# What nearly all work needs, and takes long to import.
+_IMPORTS = ("paddle.inference",)
+
+# Variables that are looked up when they are needed; all others may count when a library is loaded.
+_READ_LATE = ("ONEDNN_", "DNNL_", "TMPDIR")
+
+_servers: dict[tuple[object, ...], ForkServer] = {}
+_starting = threading.Lock()
 
 
 def call(
@@ -66,31 +78,26 @@ def call(
 def _run(
     request: Path, answer: Path, log: Path, progress: Optional[Progress], env: Optional[Mapping[str, str]]
 ) -> int:
+    variables = {**os.environ, **_VARIABLES, **(env or {})}
     read_end, write_end = os.pipe()
-    argv = [
-        sys.executable,
-        "-m",
-        "toolkit.child",
-        str(request),
-        str(answer),
-        str(write_end),
-        str(os.getpid()),
-    ]
-    with log.open("ab") as output:
-        child = process.start(
-            argv,
-            # Temporary files beside the request: what a killed child leaves goes with the build directory too.
-            env={
-                "GLOG_minloglevel": "2",
-                "PYTHONUNBUFFERED": "1",
-                "TMPDIR": str(request.parent),
-                **(env or {}),
-            },
-            stdout=output,
-            stderr=output,
-            pass_fds=[write_end],
-        )
-    os.close(write_end)
+    try:
+        with log.open("ab") as output:
+            child = _server(variables, output.fileno()).fork(
+                f"{__name__}:main",
+                [str(request), str(answer)],
+                # Temporary files beside the request: what a killed child leaves goes with the build directory too.
+                {**variables, "TMPDIR": str(request.parent)},
+                output.fileno(),
+                [write_end],
+            )
+    except ServerDied as error:
+        os.close(read_end)
+        return error.code
+    except BaseException:
+        os.close(read_end)
+        raise
+    finally:
+        os.close(write_end)
     with _registered(child.pid) as running:
         try:
             with os.fdopen(read_end, "r") as pipe:
@@ -103,6 +110,18 @@ def _run(
         if running.stopped:
             raise KeyboardInterrupt
         return code
+
+
+def _server(variables: Mapping[str, str], output: int) -> ForkServer:
+    """The fork server for an environment; one for all that differ only in what is read late."""
+    early = {name: value for name, value in variables.items() if not name.startswith(_READ_LATE)}
+    key = (str(Path.cwd()), *sorted(early.items()))
+    with _starting:
+        server = _servers.get(key)
+        if server is None or not server.alive:
+            server = _servers[key] = ForkServer(_IMPORTS, early, output)
+            atexit.register(server.close)
+        return server
 
 
 @contextmanager
@@ -190,9 +209,8 @@ def tail(log: Path, lines: int = _TAIL_LINES, begin: int = 0) -> str:
     return "\n".join("    " + line for line in text.splitlines()[-lines:]) or "    (it printed nothing)"
 
 
-def main(request: str, answer: str, progress_fd: str, parent: str) -> None:
+def main(request: str, answer: str, progress_fd: str) -> None:
     """The child: run what the request names, write the answer whole or not at all."""
-    process.die_with(int(parent))
     order = json.loads(Path(request).read_text())
     module, _, name = order["function"].partition(":")
     with os.fdopen(int(progress_fd), "w", buffering=1) as pipe:
@@ -216,7 +234,3 @@ def _perform(module: str, name: str, arguments: dict[str, Any], pipe: IO[str]) -
 
         traceback.print_exc()
         return {"unexpected": f"{type(error).__name__}: {error}"}
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.e2e.harness import ROOT, Place, place
-from tests.processes import processes_of
 from toolkit import cpu, spec
 from toolkit.client import HttpClient
 from toolkit.console import Console
@@ -155,17 +155,22 @@ def test_a_deployment_killed_at_any_moment_leaves_nothing_that_the_next_one_trus
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
         running = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(generator.uniform(1, 25))
+        at_work = children_at_work(running.pid)
         os.kill(running.pid, number)
         running.wait(timeout=30)
-        wait_for_none_but_the_service(here)
+        wait_until_gone(at_work)
     done = here.deploy("--precision", "fp32")
     assert done.code == 0, done.stderr
     assert here.run("smoke").code == 0
     assert not list((here.build / "store" / "partial").iterdir())
 
 
-def wait_for_none_but_the_service(here: Place) -> None:
-    deadline = time.monotonic() + 20
-    while any("toolkit.child" in item.cmdline() for item in processes_of(here.directory)):
-        assert time.monotonic() < deadline, "a child outlived the command that started it"
-        time.sleep(0.2)
+def children_at_work(pid: int) -> list[psutil.Process]:
+    """The fork server of a command, and what it has forked; not the service."""
+    children = psutil.Process(pid).children(recursive=True)
+    return [item for item in children if "toolkit.forkserver" in item.cmdline()]
+
+
+def wait_until_gone(children: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive, "a child outlived the command that started it"
