@@ -6,12 +6,12 @@ import importlib
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Callable
 
-from typing_extensions import Protocol
+from typing_extensions import Protocol, runtime_checkable
 
 from toolkit.errors import SpecError
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Payload = dict[str, Any]
 Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+# The shape of each array of a feed, by the name of the model's input.
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 class RequestError(Exception):
@@ -51,6 +53,8 @@ class Step(Protocol):
 
     A payload is a dictionary that grows from step to step. Neither method keeps state in the object, since several
     requests may be in work; `preprocess` may leave in its payload what `postprocess` needs.
+
+    A step may also be `Shaped` and `Padded`, by having the method of that.
     """
 
     def preprocess(self, payload: Payload) -> list[Arrays]:
@@ -58,6 +62,25 @@ class Step(Protocol):
 
     def postprocess(self, payload: Payload, outputs: list[Arrays]) -> Payload:
         """The payload for the next step, from one mapping of output arrays for each feed."""
+
+
+@runtime_checkable
+class Shaped(Protocol):
+    """A step that knows which shapes its feeds have: replicas run them once before they take requests."""
+
+    def shapes(self) -> Iterable[Shapes]:
+        """The shapes that feeds have, or those of them that matter; the most frequent first."""
+
+
+@runtime_checkable
+class Padded(Protocol):
+    """A step that pads to one of a few sizes, which stand in its options; `toolkit shapes` finds the best for data."""
+
+    def sizes(self, payload: Payload) -> Mapping[str, Sequence[int]]:
+        """What is in `payload` before it is padded, each under the name of the option that lists what it is padded to.
+
+        The option is an ascending list; what is larger than the last of it counts as that.
+        """
 
 
 class Judge(Protocol):

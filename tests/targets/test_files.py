@@ -82,9 +82,9 @@ def test_a_wrong_template_is_named(
 def test_a_container_has_room_for_its_replicas_one_that_takes_anothers_place_and_one_that_stands_by() -> None:
     spec = EXAMPLES["small"]
     found = plan(spec, VERSION)
-    assert (found.replicas, found.memory_megabytes) == (3, 3 * 900 + 2 * 800 + 500)
+    assert (found.replicas, found.memory_megabytes) == (3, 3 * 900 + 2 * 1100 + 500)
     alone = spec.model_copy(update={"serving": spec.serving.model_copy(update={"standby": "none"})})
-    assert plan(alone, VERSION).memory_megabytes == 3 * 900 + 800 + 500
+    assert plan(alone, VERSION).memory_megabytes == 3 * 900 + 1100 + 500
     assert plan(ocr()).replicas == 2
 
 

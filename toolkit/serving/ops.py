@@ -14,13 +14,14 @@ from paddle_serving_server.pipeline.operator import Op
 
 from toolkit import pipeline
 from toolkit.client.protocol import RESULT_KEY
-from toolkit.engines import model
+from toolkit.engines import model, signature
 from toolkit.pipeline import Payload, RequestError, Step
 from toolkit.serving import fields
 from toolkit.serving.format import SERVER
 from toolkit.serving.model_thread import ModelThread
 from toolkit.serving.release import MODELS_DIR, PIPELINE_DIR, Release, StepRelease
 from toolkit.serving.timing import Timings
+from toolkit.serving.warm import WarmUp
 
 logger = logging.getLogger(__name__)
 
@@ -164,26 +165,37 @@ class Graph:
     models: Mapping[str, ModelThread]
 
 
-def build(directory: Path, release: Release, beat: Beat) -> Graph:
-    """The graph of the release in `directory`, its models loaded.
+def build(directory: Path, release: Release, beat: Beat, deadline: float) -> Graph:
+    """The graph of the release in `directory`, its models loaded and warm.
 
     Args:
         beat: called after every piece of work.
+        deadline: by when no more models are warmed up, on the monotonic clock.
     """
     code = directory / PIPELINE_DIR
     before: Op = Decode(pipeline.resolve(code, release.request), release.request_options, beat)
     ops: list[ModelOp] = []
     models: dict[str, ModelThread] = {}
+    capacity = min(item.predictor_options.cache_capacity for item in release.steps)
+    warm_up = WarmUp(release.limits.warm_seconds, deadline, capacity)
     for item in release.steps:
         models[item.name] = _load(directory, item, beat)
         step = pipeline.resolve(code, item.step)(item.options)
+        # Native kernels are the same for all shapes.
+        if item.predictor_options.backend == "onednn":
+            known = signature.read(_place(directory, item))
+            logger.info("warmed up %s: %s", item.name, warm_up(models[item.name], known, step))
         before = ModelOp(item.name, before, step, models[item.name], beat)
         ops.append(before)
     return Graph(Answer(before, pipeline.resolve(code, release.response)), ops, models)
 
 
 def _load(directory: Path, item: StepRelease, beat: Beat) -> ModelThread:
-    path = directory / MODELS_DIR / item.model / SERVER
+    path = _place(directory, item)
     loaded = ModelThread(item.name, lambda: model.load(path, item.predictor_options), beat)
     logger.info("loaded %s in %s", item.name, item.precision)
     return loaded
+
+
+def _place(directory: Path, item: StepRelease) -> Path:
+    return directory / MODELS_DIR / item.model / SERVER

@@ -84,6 +84,7 @@ class Limits(_Part):
     memory_limit_megabytes: Optional[int]
     standby: str = "fp32"
     starts: int = 1
+    warm_seconds: float = 0.0
 
 
 class Canary(_Part):

@@ -188,7 +188,9 @@ class ServingSpec(Section):
 
     threads: int = Field(default=1, ge=1, description="threads of one inference")
     cache_capacity: int = Field(
-        default=128, ge=1, description="input shapes whose oneDNN primitives are kept"
+        default=128,
+        ge=1,
+        description="input shapes whose oneDNN primitives a replica keeps, of all models together",
     )
     replicas: Optional[int] = Field(
         default=None, ge=1, description="replica processes; default: as many as the cores bear with `threads`"
@@ -204,6 +206,12 @@ class ServingSpec(Section):
     start_seconds: float = Field(
         default=120.0, gt=0, description="longest time until the golden inference succeeded"
     )
+    warm_seconds: float = Field(
+        default=3.0,
+        ge=0,
+        description="longest time of a start that a replica may run its models in the shapes that they will meet, "
+        "the most frequent first; 0: no warm-up",
+    )
     grace_seconds: float = Field(default=10.0, ge=0, description="time to finish requests when stopping")
     golden_interval_seconds: float = Field(
         default=10.0, gt=0, description="each replica is asked for a known answer as often as this"
@@ -214,7 +222,7 @@ class ServingSpec(Section):
     memory_limit_megabytes: Optional[int] = Field(
         default=None,
         ge=64,
-        description="resident memory beyond which a replica is replaced; default: three times that of a fresh one, "
+        description="resident memory beyond which a replica is replaced; default: twice that of a fresh one, "
         "and at least 1024 more",
     )
     standby: Literal["fp32", "none"] = Field(

@@ -114,7 +114,7 @@ class Slot:
     def _limit_for(self, fresh: int) -> int:
         """Bytes that a replica may have which has `fresh` when it is new."""
         given = self._limits.memory_limit_megabytes
-        return given * _MEGABYTE if given else max(3 * fresh, fresh + 1024 * _MEGABYTE)
+        return given * _MEGABYTE if given else max(2 * fresh, fresh + 1024 * _MEGABYTE)
 
     async def _bring_up(self) -> ReplicaProcess:
         """The next replica, after as many attempts as it takes."""

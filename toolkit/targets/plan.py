@@ -13,7 +13,7 @@ UNRELEASED = "unreleased"
 
 # Megabytes: of a replica whose limit is not in the spec, as its limit works out for OCR; of a fresh one, such as that
 # which is started beside the others to take the place of one, and that which stands by; of the front door.
-_REPLICA, _FRESH, _DOOR = 2500, 800, 500
+_REPLICA, _FRESH, _DOOR = 2500, 1100, 500
 
 # Seconds: proxies and kube-proxy go on sending to a pod that ends; ending takes longer than the two waits for requests.
 _DRAIN, _MARGIN = 5, 5
