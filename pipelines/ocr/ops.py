@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from toolkit.pipeline import Arrays, Payload, RequestError, Unprocessable
+from toolkit.pipeline import Arrays, Payload, RequestError, Shapes, Unprocessable
 
 from .images import MAX_PIXELS, MAX_SIDE, read_image
 
@@ -62,13 +62,15 @@ class Detector:
 
     Args:
         options: `limit` (longest side in pixels), `multiple` (sides are multiples of it), `threshold` (of a pixel),
-            `box_threshold` (mean of a box), `unclip` (growth of a box), `max_boxes` (in one image).
+            `box_threshold` (mean of a box), `unclip` (growth of a box), `max_boxes` (in one image), `warm` (heights and
+            widths, in pixels, that a replica makes itself ready for).
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._limit = int(options.get("limit", 960))
         self._multiple = int(options.get("multiple", 32))
         self._max_boxes = int(options.get("max_boxes", 1000))
+        self._warm = [(int(height), int(width)) for height, width in options.get("warm", ())]
         # More candidates than these would be dropped in silence; they are refused first.
         self._boxes = _postprocess(self._max_boxes * _REGIONS_PER_BOX)(
             max_candidates=self._max_boxes * _REGIONS_PER_BOX,
@@ -88,6 +90,10 @@ class Detector:
         for table, channel, plane in zip(_NORMALISED, channels, planes[0]):
             cv2.LUT(channel, table, plane)
         return [{"image": planes}]
+
+    def shapes(self) -> list[Shapes]:
+        """Those of `warm`: there are hundreds, and images of one kind have few of them."""
+        return [{"image": (1, 3, height, width)} for height, width in self._warm]
 
     def _size(self, height: int, width: int) -> tuple[int, int]:
         ratio = min(1.0, self._limit / max(height, width))
@@ -211,6 +217,10 @@ class Classifier:
         lines = [resize_to_height(image, 48, 192) for image in payload["crops"]]
         return [{"image": np.stack(lines[i : i + self._batch])} for i in range(0, len(lines), self._batch)]
 
+    def shapes(self) -> list[Shapes]:
+        """Those of all batches, full ones first."""
+        return [{"image": (size, 3, 48, 192)} for size in range(self._batch, 0, -1)]
+
     def postprocess(self, payload: Payload, outputs: list[Arrays]) -> Payload:
         """Adds `crops`, upright, and `turned`, whether each was turned."""
         upside_down = [bool(row[1] > self._threshold) for output in outputs for row in output["direction"]]
@@ -251,6 +261,24 @@ class Recognizer:
             for width, batch in payload["batches"]
         ]
 
+    def shapes(self) -> list[Shapes]:
+        """Those of all batches, the fullest first: where lines are many, most of their batches are full.
+
+        Last come the few lines that are too wide for any batch.
+        """
+        full = {width: self._most(width) for width in self._widths}
+        batches = [(width, size) for width in self._widths for size in range(1, full[width] + 1)]
+        batches.sort(key=lambda batch: (batch[0] > self._batch_width, -batch[1] / full[batch[0]]))
+        return [{"image": (size, 3, self.height, width)} for width, size in batches]
+
+    def sizes(self, payload: Payload) -> dict[str, list[int]]:
+        """The widths of the lines, for the option `widths`."""
+        return {"widths": [self._width(image) for image in crops_of(payload)]}
+
+    def _most(self, width: int) -> int:
+        """Lines of a batch of that width."""
+        return most(width, self._batch, self._batch_width)
+
     def _batches(self, crops: Sequence[np.ndarray[Any, Any]]) -> list[tuple[int, list[int]]]:
         """(padded width, indices of crops), narrow ones first."""
         widths = [self._padded_width(image) for image in crops]
@@ -259,8 +287,12 @@ class Recognizer:
         return [(widths[order[end - 1]], order[start:end]) for start, end in zip([0, *ends], ends)]
 
     def _padded_width(self, image: np.ndarray[Any, Any]) -> int:
-        needed = math.ceil(self.height * image.shape[1] / image.shape[0])
+        needed = self._width(image)
         return next((width for width in self._widths if width >= needed), self._widths[-1])
+
+    def _width(self, image: np.ndarray[Any, Any]) -> int:
+        """In pixels, when it is as high as the model takes it."""
+        return math.ceil(self.height * image.shape[1] / image.shape[0])
 
     def postprocess(self, payload: Payload, outputs: list[Arrays]) -> Payload:
         """Adds `texts`: a (text, score) pair for each crop, in the order of the boxes."""
@@ -269,6 +301,11 @@ class Recognizer:
             for index, (text, score) in zip(batch, self._decode(output["characters"])):
                 texts[index] = (text, float(score))
         return {**payload, "texts": texts, "min_score": self._min_score}
+
+
+def most(width: int, batch: int, batch_width: int) -> int:
+    """How many lines of that width are one batch; see `cuts`."""
+    return max(1, min(batch, batch_width // width))
 
 
 def cuts(widths: Sequence[int], batch: int, batch_width: int, overhead: int) -> list[int]:
@@ -284,7 +321,7 @@ def cuts(widths: Sequence[int], batch: int, batch_width: int, overhead: int) -> 
     best, starts = [0], [0]
     for end in range(1, len(widths) + 1):
         width = widths[end - 1]
-        size = max(1, min(batch, batch_width // width, end))
+        size = min(most(width, batch, batch_width), end)
         cost, start = min((best[end - n] + n * width + overhead, end - n) for n in range(1, size + 1))
         best.append(cost)
         starts.append(start)

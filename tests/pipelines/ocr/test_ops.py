@@ -17,6 +17,7 @@ from PIL import Image
 
 from toolkit import pipeline
 from toolkit.pipeline import RequestError, RequestTooLarge, Unprocessable
+from toolkit.spec.load import load
 
 FOLDER = Path(__file__).parents[3] / "pipelines" / "ocr"
 
@@ -40,6 +41,8 @@ def _postprocessing_without_paddle() -> Iterator[None]:
         yield
 
 
+# Read before the package is replaced.
+SPEC = load(FOLDER.parent, "ocr")
 ops = sys.modules[pipeline.resolve(FOLDER, "ops:decode").__module__]
 
 
@@ -444,6 +447,76 @@ def test_steps_do_not_share_state_between_requests() -> None:
     output = {"characters": characters(7)[None]}
     assert len(recognizer.postprocess(first, [output])["texts"]) == 1
     assert len(recognizer.postprocess(second, [output, output])["texts"]) == 2
+
+
+# --- shapes
+
+RECOGNIZERS: list[dict[str, Any]] = [
+    {},
+    {"widths": [64, 96, 320, 640, 1920], "batch": 8, "batch_width": 1280, "overhead": 150},
+    {"widths": [100, 2000], "batch": 3, "batch_width": 50, "overhead": 0},
+]
+
+
+def made(step: Any, payload: dict[str, Any]) -> set[Any]:
+    return {feed["image"].shape for feed in step.preprocess(payload)}
+
+
+@pytest.mark.parametrize("options", RECOGNIZERS)
+def test_every_shape_that_the_recognizer_makes_is_listed_once(options: dict[str, Any]) -> None:
+    recognizer = ops.Recognizer(options)
+    known = [item["image"] for item in recognizer.shapes()]
+    assert len(set(known)) == len(known)
+    random = np.random.default_rng(0)
+    for count in (1, 2, 3, 5, 9, 40, 40, 40):
+        sizes = zip(random.integers(8, 90, count), np.exp(random.uniform(2, 8, count)).astype(int))
+        assert made(recognizer, {"crops": [np.zeros((*size, 3), np.uint8) for size in sizes]}) <= set(known)
+
+
+@pytest.mark.parametrize("options", RECOGNIZERS)
+def test_every_shape_that_is_listed_can_occur(options: dict[str, Any]) -> None:
+    recognizer = ops.Recognizer({**options, "overhead": 150})
+    for shape in (item["image"] for item in recognizer.shapes()):
+        size, _, height, width = shape
+        assert made(recognizer, {"crops": [np.zeros((height, width, 3), np.uint8)] * size}) == {shape}
+
+
+def test_full_batches_are_listed_first() -> None:
+    recognizer = ops.Recognizer({"widths": [320, 640], "batch": 8, "batch_width": 1280})
+    known = [item["image"] for item in recognizer.shapes()]
+    assert [(size, width) for size, _, _, width in known] == [
+        (4, 320),
+        (2, 640),
+        (3, 320),
+        (2, 320),
+        (1, 640),
+        (1, 320),
+    ]
+
+
+def test_the_detector_lists_what_its_options_say_and_what_is_in_the_pipeline_can_occur() -> None:
+    assert list(ops.Detector({}).shapes()) == []
+    options = SPEC.models["det"].options
+    detector = ops.Detector(options)
+    for shape in (item["image"] for item in detector.shapes()):
+        assert made(detector, {"image": np.zeros((*shape[2:], 3), np.uint8)}) == {shape}
+
+
+def test_the_classifiers_shapes_are_listed() -> None:
+    classifier = ops.Classifier({"batch": 3})
+    known = {item["image"] for item in classifier.shapes()}
+    for count in range(1, 8):
+        assert made(classifier, {"crops": [picture()] * count}) <= known
+
+
+def test_a_replica_keeps_all_the_shapes_that_the_pipeline_lists() -> None:
+    steps = [pipeline.resolve(FOLDER, item.step)(item.options) for item in SPEC.models.values()]
+    assert sum(len(list(step.shapes())) for step in steps) <= SPEC.serving.cache_capacity
+
+
+def test_the_sizes_of_the_lines_are_their_widths_before_they_are_padded() -> None:
+    crops = [np.zeros((24, 100, 3), np.uint8), np.zeros((96, 5000, 3), np.uint8)]
+    assert ops.Recognizer({"widths": [320]}).sizes({"crops": crops}) == {"widths": [200, 2500]}
 
 
 # --- the whole
