@@ -112,7 +112,7 @@ smoke: venv ## Ask the running service over HTTP and gRPC and check its answers
 	@$(TOOLKIT) smoke $(MODEL_OPTIONS) $(ARGS)
 
 ## The running service
-.PHONY: serve status rollback history logs stop profile
+.PHONY: serve status rollback history logs stop profile shapes
 serve: venv ## Run the service in the foreground, for systemd and containers
 	@$(TOOLKIT) serve $(DEPLOY_OPTIONS) $(ARGS)
 status: venv ## Say whether the service of MODEL runs, where and since when
@@ -128,6 +128,8 @@ stop: venv ## Stop the service of MODEL and everything it started
 
 profile: venv ## Show where the time of a request goes, down to the engine's operators
 	@$(TOOLKIT) profile $(STAGE_OPTIONS) $(call option,--image,IMAGE) $(ARGS)
+shapes: venv ## Show which input shapes the models meet on DATA, and what padding to few sizes costs
+	@$(TOOLKIT) shapes $(MODEL_OPTIONS) $(call option,--data,DATA) $(ARGS)
 
 ## Releases of a version
 .PHONY: release releases verify diff keygen

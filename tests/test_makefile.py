@@ -19,7 +19,7 @@ DEPLOYING = ("deploy", "launch", "serve")
 RUNNING = ("smoke", "status", "history", "logs", "stop")
 BACK = ("rollback",)
 RELEASING = ("release", "releases", "verify", "diff", "keygen")
-MEASURING = ("profile", "chaos", "rollouts", "canary", "soak", "bench", "overhead", "fuzz")
+MEASURING = ("profile", "shapes", "chaos", "rollouts", "canary", "soak", "bench", "overhead", "fuzz")
 ELSEWHERE = ("targets", "image", "image-build", "ci")
 OTHERS = (
     "setup",
@@ -162,6 +162,7 @@ def test_a_target_is_the_command_of_its_name(target: str) -> None:
             [*MODEL, *BUILD, "-v", *DATA, *PORTS, *SERVICE, "--release", "ocr-1.4.0", *DIST, *KEY],
         ),
         (("profile",), [*MODEL, *BUILD, "-v", *DATA, "--image", "i.jpg"]),
+        (("shapes",), [*MODEL, *BUILD, "-v", "--data", "images"]),
         (RUNNING, [*MODEL, *BUILD, "-v"]),
         (("targets",), [*MODEL, *BUILD, "-v", *VERSION]),
         (("image",), [*MODEL, *BUILD, "-v", *DATA, *VERSION, "--base", "b", "--release", "ocr-1.4.0", *DIST]),

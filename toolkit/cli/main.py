@@ -39,6 +39,7 @@ COMMANDS = {
     "image-build": "image:image_build",
     "ci": "targets:ci_command",
     "profile": "profile:profile_command",
+    "shapes": "shapes:shapes_command",
     "schema": "project:schema",
     "clean": "project:clean",
 }

@@ -65,6 +65,12 @@ strict_option = click.option(
     "--strict", is_flag=True, help="Release only what is proven to pass; see `toolkit evaluate`."
 )
 
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Your data: a directory with calibration.txt and validation.txt in PaddleOCR's label format.",
+)
+
 _MODEL = [
     click.option("--model", default="ocr", show_default=True, help="Pipeline: a folder of --pipelines."),
     click.option(
@@ -86,11 +92,7 @@ _MODEL = [
 ]
 _STAGE = [
     *_MODEL,
-    click.option(
-        "--data",
-        type=click.Path(path_type=Path),
-        help="Your data: a directory with calibration.txt and validation.txt in PaddleOCR's label format.",
-    ),
+    data_option,
     click.option(
         "--precision",
         type=click.Choice(["int8", "bf16", "fp32"]),
