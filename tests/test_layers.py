@@ -44,7 +44,12 @@ RANKS = {
     "supervisor": 5,
     "cli": 7,
 }
-OWNERS = {"paddle": {"engines"}, "paddleslim": {"engines"}, "paddle_serving_server": {"serving"}}
+OWNERS = {
+    "paddle": {"engines"},
+    "openvino": {"engines"},
+    "paddleslim": {"engines"},
+    "paddle_serving_server": {"serving"},
+}
 OWNERS |= {"paddle_serving_app": {"serving"}, "paddle_serving_client": {"serving"}, "click": {"cli"}}
 OWNERS |= {
     "fastapi": {"gateway"},

@@ -16,8 +16,8 @@ INT8 = PredictorOptions("int8", "onednn", threads=2, cache_capacity=8, op_set=("
     [
         ({"precision": "int4"}, "int4"),
         ({"backend": "cuda"}, "cuda"),
-        ({"precision": "bf16"}, "oneDNN only"),
-        ({"precision": "int8", "op_set": ("conv2d",)}, "oneDNN only"),
+        ({"precision": "bf16"}, "native kernels"),
+        ({"precision": "int8", "op_set": ("conv2d",)}, "native kernels"),
         ({"precision": "int8", "backend": "onednn"}, "explicit op_set"),
     ],
 )
@@ -43,6 +43,10 @@ def test_options_survive_json() -> None:
 )
 def test_every_option_is_part_of_the_digest(other: PredictorOptions) -> None:
     assert other.digest != INT8.digest
+
+
+def test_openvino_takes_from_the_program_what_runs_in_int8() -> None:
+    assert PredictorOptions("int8", "openvino").label == "int8"
 
 
 def test_options_cannot_be_changed() -> None:

@@ -50,7 +50,7 @@ Key = Union[str, Recipe]
 
 @dataclass
 class World:
-    """What is planted, by model and by `native`, `fp32`, `bf16` or recipe; what is not named loses nothing."""
+    """What is planted, by model and by `native`, `fp32`, `bf16` or recipe, or label in OpenVINO; the rest is sound."""
 
     plants: dict[tuple[str, Key], Plant] = field(default_factory=dict)
     proposals: dict[str, list[Recipe]] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class World:
     asked: list[str] = field(default_factory=list)
 
     def plant(self, item: Variant) -> Plant:
-        key: Key = item.recipe or item.options.label
+        key: Key = item.label if item.engine == "openvino" else item.recipe or item.options.label
         if item.options.label == "native":
             return Plant(ratio=1.0)
         return self.plants.get((item.model, key), Plant())

@@ -14,7 +14,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from toolkit.engines import graph, layers, model
+from toolkit.engines import graph, layers, model, predictor
 from toolkit.engines.options import PredictorOptions
 from toolkit.engines.predictor import Feed
 from toolkit.errors import ModelError
@@ -59,7 +59,7 @@ class Collector:
         given = program.inputs + program.outputs
         program.add_outputs([name for name in axes if name not in given])
         program.write(scratch)
-        self._run = model.load(scratch, PredictorOptions(backend="onednn"))
+        self._run = predictor.in_paddle(model.files_in(scratch), PredictorOptions(backend="onednn"))
         # By position: Paddle's passes may have another tensor of the same values under another name.
         self._fetched = dict(zip(program.outputs, self._run.outputs))
         # A call shall copy none of them; they are read below, each on its own.

@@ -75,17 +75,29 @@ def steps(directory: Path, options: PredictorOptions) -> list[Step]:
     return list(_steps(_optimized(directory, options), names))
 
 
+def by_output(directory: Path) -> dict[str, str]:
+    """The names of the layers of the model in `directory`, by the tensor that each writes."""
+    return {layer.output: name for layer, _, name in _named(graphs.read(model.files_in(directory)))}
+
+
 def _names(graph: Graph) -> dict[str, list[str]]:
     """Names of the layers by weight, or by output where there is none; layers that share a weight in their order."""
     found: dict[str, list[str]] = defaultdict(list)
+    for layer, weight, name in _named(graph):
+        found[weight or layer.output].append(name)
+    return found
+
+
+def _named(graph: Graph) -> Iterator[tuple[Layer, Optional[str], str]]:
+    """The layers with their weights, and their names as `layers_of` gives them in the float model."""
+    seen = set()
     for layer in layers.layers_of(graph):
         weight = layer.weight or _integers(graph, layer)
-        if weight is None or weight in found:
-            found[weight or layer.output].append(layer.output)
+        if weight is None or weight in seen:
+            yield layer, weight, layer.output
         else:
-            # As `layers_of` names the layer of the float model.
-            found[weight].append(weight.rsplit(".w_", 1)[0])
-    return found
+            seen.add(weight)
+            yield layer, weight, weight.rsplit(".w_", 1)[0]
 
 
 def _integers(graph: Graph, layer: Layer) -> Optional[str]:

@@ -1,7 +1,8 @@
-"""The proof of what ran: oneDNN's own report of one inference, by layer, with data types, work and time.
+"""The proof of what ran: the engine's own report of one inference, by layer, with data types, work and time.
 
 A model that is configured for INT8 may run in float without a word. So the proof comes from `ONEDNN_VERBOSE=1`,
-which prints every primitive that was executed. What runs outside oneDNN is not in it, apart from the names.
+which prints every primitive that was executed, or from OpenVINO, which tells the same of its graph. What Paddle runs
+outside oneDNN is not in it, apart from the names.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from toolkit.child import Progress
-from toolkit.engines import executed, export, model, predictor, signature, verbose
+from toolkit.engines import executed, export, model, openvino, predictor, signature, verbose
 from toolkit.engines.executed import Step
 from toolkit.engines.options import PRECISIONS, PredictorOptions
 from toolkit.engines.verbose import CONVOLUTIONS, PRODUCTS, Primitive
@@ -46,12 +47,9 @@ def prove(
     """
     del progress
     directory, chosen = Path(model_dir), PredictorOptions.from_json(options)
-    run = model.load(directory, chosen)
     arrays = export.probe_feed(signature.read(directory), shapes)
-    run(arrays)
-    primitives = typical([_observe(run, arrays) for _ in range(_RUNS)])
-    order = executed.steps(directory, chosen) if any(item.is_heavy for item in primitives) else []
-    found = proof(primitives, order)
+    prove_in = _in_openvino if chosen.backend == "openvino" else _in_paddle
+    found = prove_in(directory, chosen, arrays)
     if chosen.precision != "fp32" and not found["macs"][chosen.precision]:
         raise ModelError(
             f"{chosen.precision} was asked for, but no convolution or matrix product ran in it",
@@ -59,6 +57,20 @@ def prove(
             remedy="check `quantize.kinds` and `quantize.skip` of the model in the pipeline spec",
         )
     return found
+
+
+def _in_paddle(directory: Path, options: PredictorOptions, arrays: predictor.Feed) -> dict[str, Any]:
+    run = model.load(directory, options)
+    run(arrays)
+    primitives = typical([_observe(run, arrays) for _ in range(_RUNS)])
+    order = executed.steps(directory, options) if any(item.is_heavy for item in primitives) else []
+    return proof(primitives, order)
+
+
+def _in_openvino(directory: Path, options: PredictorOptions, arrays: predictor.Feed) -> dict[str, Any]:
+    runs, names = openvino.observed(directory, options, arrays, _RUNS)
+    primitives = typical(runs)
+    return _told(primitives, [item for item in primitives if item.is_heavy], names, [])
 
 
 def _observe(run: predictor.Predictor, arrays: predictor.Feed) -> list[Primitive]:
@@ -97,6 +109,16 @@ def proof(primitives: Sequence[Primitive], order: Sequence[Step]) -> dict[str, A
     """
     heavy = _joined([item for item in primitives if item.is_heavy])
     names = executed.names(heavy, order)
+    outside = [step.name for step in order if step.name is not None and step.name not in names]
+    return _told(primitives, heavy, names, outside)
+
+
+def _told(
+    primitives: Sequence[Primitive],
+    heavy: Sequence[Primitive],
+    names: Sequence[Optional[str]],
+    outside: Sequence[str],
+) -> dict[str, Any]:
     macs = dict.fromkeys(PRECISIONS, 0)
     for item in heavy:
         macs[item.source] = macs.get(item.source, 0) + item.macs
@@ -107,7 +129,7 @@ def proof(primitives: Sequence[Primitive], order: Sequence[Step]) -> dict[str, A
         "milliseconds": _times((f"{item.kind}/{item.source}", item) for item in heavy),
         "layers": [_layer(name, item) for name, item in zip(names, heavy)],
         "others": _times((item.kind, item) for item in primitives if not item.is_heavy),
-        "outside": [step.name for step in order if step.name is not None and step.name not in names],
+        "outside": list(outside),
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 PRECISIONS = ("fp32", "bf16", "int8")
-BACKENDS = ("native", "onednn")
+BACKENDS = ("native", "onednn", "openvino")
 
 # The operators that may run in INT8, under their names before and after Paddle's fusion passes. Explicit, since
 # oneDNN's default also takes pooling and element-wise operators that nobody calibrated, and that costs far more
@@ -30,11 +30,11 @@ class PredictorOptions:
     """Engine settings of one predictor.
 
     Attributes:
-        precision: `fp32`, `bf16` or `int8`; the last two run in oneDNN only.
-        backend: `native` (Paddle's own kernels, the reference) or `onednn`.
+        precision: `fp32`, `bf16` or `int8`; native kernels have the first only.
+        backend: `native` (Paddle's own kernels, the reference), `onednn` (in Paddle Inference) or `openvino`.
         threads: threads of one inference.
         cache_capacity: number of input shapes whose oneDNN primitives are kept.
-        op_set: names of the operators that may run in INT8.
+        op_set: names of the operators that may run in INT8; OpenVINO takes it from the program.
         rest: what runs beside INT8: `fp32` or `bf16`.
     """
 
@@ -50,9 +50,9 @@ class PredictorOptions:
             raise ValueError(f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}")
         if self.backend not in BACKENDS:
             raise ValueError(f"backend {self.backend!r} is none of {', '.join(BACKENDS)}")
-        if self.precision != "fp32" and self.backend != "onednn":
-            raise ValueError(f"{self.precision} runs in oneDNN only")
-        if self.precision == "int8" and not self.op_set:
+        if self.precision != "fp32" and self.backend == "native":
+            raise ValueError(f"{self.precision} does not run in native kernels")
+        if self.precision == "int8" and self.backend == "onednn" and not self.op_set:
             raise ValueError("int8 needs an explicit op_set")
         if self.rest not in ("fp32", "bf16") or (self.rest != "fp32" and self.precision != "int8"):
             raise ValueError(f"rest {self.rest!r} does not go with {self.precision}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,13 +23,11 @@ Fetch = dict[str, "np.ndarray[Any, Any]"]
 _PRIMITIVES = "16384"
 
 
-class Predictor:
+class Predictor(Protocol):
     """A loaded model: named arrays in, named arrays out. Not safe for use by several threads at once."""
 
-    def __init__(self, handle: Any) -> None:
-        self._handle = handle
-        self.inputs: list[str] = list(handle.get_input_names())
-        self.outputs: list[str] = list(handle.get_output_names())
+    inputs: list[str]
+    outputs: list[str]
 
     def __call__(self, feed: Feed) -> Fetch:
         """Run one inference.
@@ -40,6 +38,18 @@ class Predictor:
         Raises:
             ModelError: an input is missing or unknown, or the engine refused the arrays.
         """
+
+
+class PaddlePredictor:
+    """A model loaded in Paddle Inference; see `Predictor`."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+        self.inputs: list[str] = list(handle.get_input_names())
+        self.outputs: list[str] = list(handle.get_output_names())
+
+    def __call__(self, feed: Feed) -> Fetch:
+        """Run one inference; see `Predictor`."""
         if set(feed) != set(self.inputs):
             raise ModelError(f"the model takes the inputs {self.inputs}, not {sorted(feed)}")
         try:
@@ -52,7 +62,20 @@ class Predictor:
 
 
 def create(files: ModelFiles, options: PredictorOptions) -> Predictor:
-    """Load the model `files` to run as `options` say.
+    """Load the model `files` to run as `options` say, in the engine that they name.
+
+    Raises:
+        ModelError: the engine refused the model, or is not installed.
+    """
+    if options.backend == "openvino":
+        from toolkit.engines import openvino
+
+        return openvino.create(files, options)
+    return in_paddle(files, options)
+
+
+def in_paddle(files: ModelFiles, options: PredictorOptions) -> PaddlePredictor:
+    """Load the model `files` in Paddle Inference.
 
     Raises:
         ModelError: Paddle Inference refused the model.
@@ -60,7 +83,7 @@ def create(files: ModelFiles, options: PredictorOptions) -> Predictor:
     from paddle import inference
 
     try:
-        return Predictor(inference.create_predictor(config_of(files, options)))
+        return PaddlePredictor(inference.create_predictor(config_of(files, options)))
     except Exception as error:
         raise ModelError(
             f"Paddle Inference cannot load the model: {_reason(error)}",

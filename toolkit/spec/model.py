@@ -396,6 +396,10 @@ class PipelineSpec(Section):
         default=("int8", "bf16", "fp32"),
         description="precisions to try; native FP32 is the last resort",
     )
+    engines: tuple[Literal["paddle", "openvino"], ...] = Field(
+        default=("paddle",),
+        description="engines to try the candidates in; openvino where it is installed",
+    )
     golden: int = Field(default=4, ge=1, description="validation samples that verify the running service")
     gate: GateSpec = Field(default_factory=GateSpec)
     search: SearchSpec = Field(default_factory=SearchSpec)
@@ -405,6 +409,13 @@ class PipelineSpec(Section):
     targets: TargetsSpec = Field(default_factory=TargetsSpec)
 
     _directory: Path = PrivateAttr(default=Path())
+
+    @field_validator("engines")
+    @classmethod
+    def _with_paddle(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "paddle" not in value:
+            raise ValueError("paddle must be one of them: what a release goes back to runs in it")
+        return value
 
     @model_validator(mode="after")
     def _known_steps(self) -> PipelineSpec:

@@ -30,6 +30,9 @@ _NUMERIC_PACKAGES = (
     "rapidocr-paddle",
     "shapely",
 )
+
+_ENGINE_PACKAGES = {"paddle": "paddlepaddle", "openvino": "openvino"}
+
 Builder = Callable[[Path, Progress], Mapping[str, Any]]
 
 
@@ -89,6 +92,12 @@ class Context:
         if self.precision is None or (own and self.precision not in (*own, "fp32")):
             return self.spec.candidates_of(model)
         return (self.precision,)
+
+    @property
+    def engines(self) -> dict[str, str]:
+        """The engines that candidates run in, with their versions: those of the spec that are installed."""
+        versions = {name: digest.version_of(_ENGINE_PACKAGES[name]) for name in self.spec.engines}
+        return {name: version for name, version in versions.items() if version is not None}
 
     def forced(self, model: str) -> Optional[str]:
         """The precision without which nothing of `model` may be served; None: native FP32 may always be."""

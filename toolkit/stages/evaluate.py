@@ -107,6 +107,7 @@ def run(context: Context) -> Outcome:
         context.spec.name,
         {
             "precision": context.precision,
+            "engines": context.engines,
             "candidates": {name: list(context.candidates_of(name)) for name in natives},
             "searches": {name: item.key for name, item in searched.items()},
             "plain": {name: variants.plain(context, name, "fp32").source.key for name in natives},
@@ -198,7 +199,7 @@ class _Evaluation:
         context, searched = self.context, self.searches.get(name)
         floats = variants.floats(context, name)
         proposals = [variants.int8(context, name, item) for item in self._proposals(name)]
-        everything = [self.natives[name], *floats, *proposals]
+        everything = [self.natives[name], *floats, *variants.in_all_engines(context, proposals)]
         figures = measure.latencies(context, self.data, everything)
         return Judged(
             context,

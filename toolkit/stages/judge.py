@@ -121,7 +121,8 @@ class Judged:
         What was not measured is no candidate.
         """
         allowed = context.candidates_of(self.name)
-        kept = [item for item in self.floats if item.options.label in allowed]
+        # What one goes back to needs no other engine than Paddle's.
+        kept = [item for item in self.floats if item.options.precision in allowed and item.engine == "paddle"]
         verdicts = {item: self.verdicts[item] for item in kept if item in self.verdicts}
         found = Judged(context, self.data, self.policy, [self.native, *kept], self.figures, None, verdicts)
         found._choose()

@@ -48,9 +48,9 @@ def _portable(judged: Judged) -> list[Variant]:
     ]
     recipes = [replace(item.recipe, rest="fp32") for item in served[:1] if item.recipe]
     found = [variants.int8(judged.context, judged.name, recipe) for recipe in recipes]
-    if any(item.options.label == "fp32" for item in judged.rejected):
-        return found
-    return [*found, variants.plain(judged.context, judged.name, "fp32")]
+    if not any(item.options.precision == "fp32" for item in judged.rejected):
+        found.append(variants.plain(judged.context, judged.name, "fp32"))
+    return variants.in_all_engines(judged.context, found)
 
 
 def _figures(judged: Judged, portable: list[Variant], level: str) -> Figures:

@@ -6,7 +6,7 @@ on where it was, and nothing is measured twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -181,7 +181,7 @@ def run_pipeline(
         "response": spec.response,
         "judge": [spec.judge, dict(spec.judge_options)],
     }
-    title = "+".join(chosen[name].options.label for name in spec.steps) + (f"-{level}" if level else "")
+    title = "+".join(chosen[name].kind for name in spec.steps) + (f"-{level}" if level else "")
     log = context.logs / f"measure-pipeline-{title}.log"
     keys = [
         [chosen[name].source.key, item["options"], item["step"]] for name, item in zip(spec.steps, models)
@@ -195,6 +195,7 @@ def run_pipeline(
             "pipeline": context.pipeline_code(),
             "models": keys,
             "judge": [spec.response, spec.judge, spec.judge_options],
+            **_engine(context, chosen.values()),
             **_machine_at(level),
         },
         _CODE,
@@ -282,7 +283,15 @@ def _ingredients(context: Context, variant: Variant) -> dict[str, Any]:
         "step": [step["step"], step["judge"]],
         "model": variant.source.key,
         "options": variant.options.to_json(),
+        **_engine(context, [variant]),
     }
+
+
+def _engine(context: Context, found: Iterable[Variant]) -> dict[str, str]:
+    """The version of OpenVINO where it runs any of these; Paddle's is a part of the machine's packages."""
+    if any(item.engine == "openvino" for item in found):
+        return {"openvino": context.engines["openvino"]}
+    return {}
 
 
 def _at(level: Optional[str]) -> dict[str, str]:

@@ -22,7 +22,8 @@ from toolkit.stages import measure
 from toolkit.stages.judge import Judged
 from toolkit.stages.variants import Variant
 
-_TITLES = {"native": "native FP32", "int8": "INT8", "bf16": "bf16", "fp32": "FP32 in oneDNN"}
+_TITLES = {"native": "native FP32", "int8": "INT8", "bf16": "bf16", "fp32": "FP32"}
+_ENGINES = {"paddle": "oneDNN", "openvino": "OpenVINO"}
 _SEARCHED = ("value", "drop", "samples", "dropped")
 
 
@@ -91,7 +92,7 @@ class _Entry:
         }
 
     def _label(self, item: Variant) -> str:
-        return self._named(item.recipe) if item.recipe else item.label
+        return item.in_words(self._named(item.recipe)) if item.recipe else item.label
 
     def _named(self, recipe: Recipe) -> str:
         return str(recipe) if recipe.label in self.shared else recipe.label
@@ -99,12 +100,12 @@ class _Entry:
     def _sentence(self, passed: bool) -> str:
         chosen, fastest = self.judged.chosen, self.judged.fastest
         verdict = self.judged.verdicts.get(chosen)
-        recipe = f" ({chosen.label.partition(' ')[2]})" if chosen.recipe else ""
+        recipe = f" ({chosen.recipe.label.partition(' ')[2]})" if chosen.recipe else ""
         whose = "that of whole answers" if self.judged.rejected else "its accuracy"
         why = f"it {verdict.reason}" if verdict else f"no candidate is faster and keeps {whose}"
         latency = "this too" if fastest is chosen else self._label(fastest)
         return (
-            f"{self.judged.name} {'is' if passed else 'would be'} served in {_TITLES[chosen.options.label]}{recipe}: "
+            f"{self.judged.name} {'is' if passed else 'would be'} served in {_title(chosen)}{recipe}: "
             f"{why}; `latency` would take {latency}"
         )
 
@@ -154,6 +155,12 @@ class _Entry:
             "share": None,
             "problem": row["problem"],
         }
+
+
+def _title(item: Variant) -> str:
+    title = _TITLES[item.options.label]
+    told = item.engine == "openvino" or item.options.label == "fp32"
+    return f"{title} in {_ENGINES[item.engine]}" if told else title
 
 
 def value_of(metric: Metric, counts: Sequence[Counts]) -> float:

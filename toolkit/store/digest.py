@@ -8,7 +8,7 @@ import importlib.metadata
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 _CHUNK = 1 << 20
 
@@ -51,6 +51,14 @@ def of_code(*places: Path) -> str:
     Asked once in a process: code that is edited while it runs is another version from the next run on.
     """
     return of_value([of_tree(place, "**/*.py") if place.is_dir() else of_file(place) for place in places])
+
+
+def version_of(package: str) -> Optional[str]:
+    """The installed version of `package`; None: it is not there."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def of_packages(names: Iterable[str]) -> dict[str, str]:
