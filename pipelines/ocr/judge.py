@@ -13,7 +13,8 @@ from toolkit.errors import DataError
 from toolkit.evaluation.metrics import Counts, characters, match, normalise
 from toolkit.pipeline import Payload
 
-from .ops import clockwise, crop
+from .boxes import clockwise
+from .ops import crop
 
 # The annotators' boxes cut into the letters; the recognizer was trained on crops with a little air around them.
 _MARGIN = 2

@@ -18,8 +18,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from toolkit.pipeline import Arrays, Payload, RequestError, Shapes, Unprocessable
+from toolkit.pipeline import Arrays, Payload, RequestError, Shapes
 
+from .boxes import Boxes
 from .images import MAX_PIXELS, MAX_SIDE, read_image
 
 # ImageNet's, in the order in which PaddleOCR applies them to BGR images.
@@ -27,9 +28,6 @@ _DETECTOR_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 _DETECTOR_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 # What becomes of each value of a byte, by channel: a tenth of the time that the arithmetic takes.
 _NORMALISED = ((np.arange(256, dtype=np.float32)[:, None] / 255 - _DETECTOR_MEAN) / _DETECTOR_STD).T.copy()
-
-# Of what the detector sees as apart, a box becomes what is large and certain enough; noise is neither.
-_REGIONS_PER_BOX = 10
 
 
 def decode(request: Mapping[str, Any], options: Mapping[str, Any] = MappingProxyType({})) -> Payload:
@@ -69,17 +67,8 @@ class Detector:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._limit = int(options.get("limit", 960))
         self._multiple = int(options.get("multiple", 32))
-        self._max_boxes = int(options.get("max_boxes", 1000))
         self._warm = [(int(height), int(width)) for height, width in options.get("warm", ())]
-        # More candidates than these would be dropped in silence; they are refused first.
-        self._boxes = _postprocess(self._max_boxes * _REGIONS_PER_BOX)(
-            max_candidates=self._max_boxes * _REGIONS_PER_BOX,
-            thresh=options.get("threshold", 0.3),
-            box_thresh=options.get("box_threshold", 0.5),
-            unclip_ratio=options.get("unclip", 1.6),
-            use_dilation=True,
-            score_mode="fast",
-        )
+        self._boxes = Boxes(options)
 
     def preprocess(self, payload: Payload) -> list[Arrays]:
         """One feed: `image` (1, 3, h, w) float32, normalised."""
@@ -109,66 +98,16 @@ class Detector:
         Raises:
             Unprocessable: there are more than `max_boxes`.
         """
-        height, width = payload["image"].shape[:2]
-        found, _ = self._boxes(outputs[0]["probability"], (height, width))
-        clipped = [_clip(clockwise(box), height, width) for box in found]
-        boxes = [box for box in clipped if _large_enough(box)]
-        if len(boxes) > self._max_boxes:
-            raise _too_many(f"{len(boxes):,} lines", self._max_boxes)
-        return {**payload, "boxes": reading_order(boxes)}
-
-
-def _postprocess(max_regions: int) -> Any:
-    """PaddleOCR's postprocessing, which refuses what it would only look at in part."""
-    base: Any = import_module("rapidocr_paddle.ch_ppocr_det.utils").DBPostProcess
-
-    class Postprocess(base):  # type: ignore[misc] # the base class has no types
-        def boxes_from_bitmap(self, pred: Any, bitmap: Any, dest_width: int, dest_height: int) -> Any:
-            contours = cv2.findContours(bitmap.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)[0]
-            if len(contours) > max_regions:
-                raise _too_many(f"{len(contours):,} spots that may be text", max_regions)
-            return super().boxes_from_bitmap(pred, bitmap, dest_width, dest_height)
-
-    return Postprocess
-
-
-def _too_many(what: str, limit: int) -> Unprocessable:
-    return Unprocessable(f"the image has {what}, at most {limit:,} are taken: send it in parts")
-
-
-def clockwise(box: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The four corners from the top left on, as seen from the left pair and the right pair."""
-    by_x = box[np.argsort(box[:, 0], kind="stable")]
-    left, right = by_x[:2], by_x[2:]
-    top_left, bottom_left = left[np.argsort(left[:, 1], kind="stable")]
-    top_right, bottom_right = right[np.argsort(right[:, 1], kind="stable")]
-    return np.array([top_left, top_right, bottom_right, bottom_left], dtype=np.float32)
-
-
-def _clip(box: np.ndarray[Any, Any], height: int, width: int) -> np.ndarray[Any, Any]:
-    return np.clip(box, 0, [width - 1, height - 1]).astype(np.float32)
-
-
-def _large_enough(box: np.ndarray[Any, Any]) -> bool:
-    width, height = np.linalg.norm(box[0] - box[1]), np.linalg.norm(box[0] - box[3])
-    return bool(width > 3 and height > 3)
-
-
-def reading_order(boxes: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-    """`boxes` from top to bottom, those of one row from left to right; a row is 10 pixels high, as in PaddleOCR."""
-    ordered = sorted(boxes, key=lambda box: (box[0][1], box[0][0]))
-    for end in range(1, len(ordered)):
-        for index in range(end, 0, -1):
-            above, here = ordered[index - 1], ordered[index]
-            if abs(here[0][1] - above[0][1]) >= 10 or here[0][0] >= above[0][0]:
-                break
-            ordered[index - 1], ordered[index] = here, above
-    return np.array(ordered, dtype=np.float32).reshape(-1, 4, 2)
+        (probability,) = outputs[0]["probability"][0]
+        return {**payload, "boxes": self._boxes.find(probability, *payload["image"].shape[:2])}
 
 
 def crop(image: np.ndarray[Any, Any], box: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The part of `image` inside the quadrilateral `box`, straightened; tall ones are turned to lie."""
     corners = np.asarray(box, dtype=np.float32)
+    upright = _upright(image, corners)
+    if upright is not None:
+        return _lying(upright)
     width = _side(corners[0] - corners[1], corners[2] - corners[3])
     height = _side(corners[0] - corners[3], corners[1] - corners[2])
     target = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32)
@@ -176,7 +115,20 @@ def crop(image: np.ndarray[Any, Any], box: np.ndarray[Any, Any]) -> np.ndarray[A
     straight = cv2.warpPerspective(
         image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE, flags=cv2.INTER_CUBIC
     )
-    return np.rot90(straight) if height >= width * 1.5 else straight
+    return _lying(straight)
+
+
+def _upright(image: np.ndarray[Any, Any], corners: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """What is inside an upright rectangle of whole pixels, as straightening gives it; None: it is no such rectangle."""
+    left, top, right, bottom = map(int, corners[[0, 2]].ravel())
+    if not (0 <= left < right <= image.shape[1] and 0 <= top < bottom <= image.shape[0]):
+        return None
+    same = np.array_equal(corners, [[left, top], [right, top], [right, bottom], [left, bottom]])
+    return image[top:bottom, left:right] if same else None
+
+
+def _lying(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.rot90(image) if image.shape[0] >= image.shape[1] * 1.5 else image
 
 
 def _side(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> int:
@@ -250,7 +202,7 @@ class Recognizer:
         self._min_score = float(options.get("min_score", 0.5))
         package = import_module("rapidocr_paddle.ch_ppocr_rec")
         utils = import_module("rapidocr_paddle.ch_ppocr_rec.utils")
-        self._decode = utils.CTCLabelDecode(character_path=_dictionary(package))
+        self._decoder = utils.CTCLabelDecode(character_path=_dictionary(package))
 
     def preprocess(self, payload: Payload) -> list[Arrays]:
         """Feeds of `image` (n, 3, 48, w) float32, -1..1, zeros on the right."""
@@ -298,9 +250,17 @@ class Recognizer:
         """Adds `texts`: a (text, score) pair for each crop, in the order of the boxes."""
         texts: list[tuple[str, float]] = [("", 0.0)] * len(payload["crops"])
         for (_, batch), output in zip(payload["batches"], outputs):
-            for index, (text, score) in zip(batch, self._decode(output["characters"])):
+            for index, (text, score) in zip(batch, self._read(output["characters"])):
                 texts[index] = (text, float(score))
         return {**payload, "texts": texts, "min_score": self._min_score}
+
+    def _read(self, characters: np.ndarray[Any, Any]) -> list[tuple[str, float]]:
+        """Text and score of each line, of probabilities (n, t, classes)."""
+        # Called as a whole, the decoder looks through all classes for their maximum twice.
+        best = characters.argmax(axis=2)
+        scores = np.take_along_axis(characters, best[..., None], axis=2)[..., 0]
+        found: list[tuple[str, float]] = self._decoder.decode(best, scores, is_remove_duplicate=True)
+        return found
 
 
 def most(width: int, batch: int, batch_width: int) -> int:

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import io
 import itertools
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -23,23 +20,9 @@ FOLDER = Path(__file__).parents[3] / "pipelines" / "ocr"
 
 Array = Any
 
+NO_BOXES = np.empty((0, 4, 2), np.float32)
 
-@pytest.fixture(scope="module", autouse=True)
-def _postprocessing_without_paddle() -> Iterator[None]:
-    """rapidocr's postprocessing is plain numpy, but its packages import paddle, which has no place in this process."""
-    found = importlib.util.find_spec("rapidocr_paddle")
-    assert found is not None
-    assert found.origin is not None
-    folder = Path(found.origin).parent
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("", ".ch_ppocr_det", ".ch_ppocr_rec"):
-            package = ModuleType(f"rapidocr_paddle{name}")
-            place = folder / name.lstrip(".")
-            package.__path__ = [str(place)]
-            package.__file__ = str(place / "__init__.py")
-            patch.setitem(sys.modules, package.__name__, package)
-        yield
-
+pytestmark = pytest.mark.usefixtures("_postprocessing_without_paddle")
 
 # Read before the package is replaced.
 SPEC = load(FOLDER.parent, "ocr")
@@ -97,7 +80,7 @@ def test_a_request_is_decoded_to_the_image_in_it_and_the_answer_has_its_upright_
     Image.fromarray(picture(30, 50)).save(file, "JPEG", exif=exif)
     payload = ops.decode(request(file.getvalue()))
     assert payload["image"].shape == (50, 30, 3)
-    empty = {**payload, "boxes": ops.reading_order([]), "texts": [], "min_score": 0.5}
+    empty = {**payload, "boxes": NO_BOXES, "texts": [], "min_score": 0.5}
     assert ops.answer(empty) == {"lines": [], "width": 30, "height": 50}
 
 
@@ -239,22 +222,6 @@ def test_no_line_is_dropped_in_silence_beyond_paddleocrs_thousand_candidates() -
     assert len(boxes) == 1010
 
 
-def at(left: float, top: float) -> Array:
-    return np.array([[left, top], [left + 9, top], [left + 9, top + 5], [left, top + 5]], np.float32)
-
-
-def test_a_row_is_read_from_left_to_right_although_it_slants() -> None:
-    boxes = [at(200, 0), at(0, 9), at(100, 4), at(0, 40), at(100, 31)]
-    assert [tuple(box[0]) for box in ops.reading_order(boxes)] == [
-        (0, 9),
-        (100, 4),
-        (200, 0),
-        (0, 40),
-        (100, 31),
-    ]
-    assert ops.reading_order([]).shape == (0, 4, 2)
-
-
 # --- crop
 
 
@@ -262,6 +229,38 @@ def test_a_crop_of_an_upright_box_is_that_part_of_the_image() -> None:
     image = picture(60, 100)
     box = np.array([[10, 20], [70, 20], [70, 40], [10, 40]], np.float32)
     np.testing.assert_array_equal(ops.crop(image, box), image[20:40, 10:70])
+
+
+def straightened(image: Array, box: Array) -> Array:
+    """An upright box as any other is cut out."""
+    (left, top), (right, bottom) = box[0].tolist(), box[2].tolist()
+    width, height = int(right - left), int(bottom - top)
+    target = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    matrix = cv2.getPerspectiveTransform(box, target)
+    found = cv2.warpPerspective(
+        image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE, flags=cv2.INTER_CUBIC
+    )
+    return np.rot90(found) if height >= width * 1.5 else found
+
+
+@pytest.mark.parametrize(
+    ("size", "corner"),
+    [
+        ((60, 100), (0, 0)),
+        ((200, 32_766), (31_000, 50)),
+        ((32_766, 200), (50, 31_000)),
+        ((60, 100), (-2, -2)),
+    ],
+)
+def test_an_upright_box_is_cut_out_as_straightening_would_to_the_last_bit(
+    size: tuple[int, int], corner: tuple[int, int]
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    for width, height in ((30, 20), (20, 30), (99, 59), (102, 62), (1, 1)):
+        left, top = corner
+        right, bottom = left + width, top + height
+        box = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float32)
+        np.testing.assert_array_equal(ops.crop(image, box), straightened(image, box))
 
 
 def test_a_crop_of_a_turned_box_is_straightened() -> None:
@@ -359,7 +358,7 @@ def characters(*classes: int) -> Array:
 
 
 def test_the_dictionary_has_a_character_for_every_class_of_the_model() -> None:
-    decoder = ops.Recognizer({})._decode
+    decoder = ops.Recognizer({})._decoder
     assert len(decoder.character) == CLASSES
     assert decoder.character[-1] == " "
     assert decoder.character[1] == "'"
@@ -412,7 +411,7 @@ def test_no_lines_are_no_batch() -> None:
 
 def test_texts_come_back_in_the_order_of_the_crops() -> None:
     recognizer = ops.Recognizer({"widths": [96, 320], "batch": 2})
-    character = recognizer._decode.character
+    character = recognizer._decoder.character
     payload: dict[str, Any] = {
         "crops": [np.zeros((48, width, 3), np.uint8) for width in (300, 50, 310, 60, 70)]
     }
@@ -434,7 +433,7 @@ def test_repeated_characters_need_a_blank_between_them() -> None:
     recognizer.preprocess(payload)
     output = {"characters": characters(7, 7, 0, 7, 9)[None]}
     ((text, _),) = recognizer.postprocess(payload, [output])["texts"]
-    seven, nine = recognizer._decode.character[7], recognizer._decode.character[9]
+    seven, nine = recognizer._decoder.character[7], recognizer._decoder.character[9]
     assert text == seven + seven + nine
 
 
@@ -523,16 +522,17 @@ def test_the_sizes_of_the_lines_are_their_widths_before_they_are_padded() -> Non
 
 
 def test_an_image_without_text_asks_no_model_and_gets_an_empty_answer() -> None:
-    payload: dict[str, Any] = {"image": np.zeros((30, 50, 3), np.uint8), "boxes": ops.reading_order([])}
+    payload: dict[str, Any] = {"image": np.zeros((30, 50, 3), np.uint8), "boxes": NO_BOXES}
     for step in (ops.Classifier({}), ops.Recognizer({})):
         payload = pipeline.run_step(step, lambda feed: pytest.fail("asked"), payload)
     assert ops.answer(payload) == {"lines": [], "width": 50, "height": 30}
 
 
 def test_the_answer_leaves_out_what_is_uncertain_or_empty() -> None:
+    corners = [(1.26, 2), (3, 4), (5, 6), (7, 8)]
     payload = {
         "image": np.zeros((30, 50, 3), np.uint8),
-        "boxes": np.array([at(1.26, 2), at(3, 4), at(5, 6), at(7, 8)]),
+        "boxes": np.array([[[x, y], [x + 9, y], [x + 9, y + 5], [x, y + 5]] for x, y in corners], np.float32),
         "texts": [("sure", 0.98761), ("unsure", 0.4999), ("", 0.0), ("just", 0.5)],
         "min_score": 0.5,
     }
