@@ -33,6 +33,7 @@ RANKS = {
     "console": 3,
     "doctor": 3,
     "engines": 3,
+    "images": 3,
     "smoke": 3,
     "bundle": 5,
     "evaluation": 4,

@@ -6,53 +6,26 @@ and `texts` (text and score each).
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import cv2
 import numpy as np
 
-from toolkit.pipeline import Arrays, Payload, RequestError, Shapes
+from toolkit.images.read import MAX_SIDE
+from toolkit.images.request import decode as decode  # the spec's `request`
+from toolkit.pipeline import Arrays, Payload, Shapes
 
 from .boxes import Boxes
-from .images import MAX_PIXELS, MAX_SIDE, read_image
 
 # ImageNet's, in the order in which PaddleOCR applies them to BGR images.
 _DETECTOR_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 _DETECTOR_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 # What becomes of each value of a byte, by channel: a tenth of the time that the arithmetic takes.
 _NORMALISED = ((np.arange(256, dtype=np.float32)[:, None] / 255 - _DETECTOR_MEAN) / _DETECTOR_STD).T.copy()
-
-
-def decode(request: Mapping[str, Any], options: Mapping[str, Any] = MappingProxyType({})) -> Payload:
-    """The payload of a request: its field `image` holds a JPEG, PNG, BMP, TIFF, WebP or GIF file, as bytes or base64.
-
-    Args:
-        options: `max_pixels`.
-
-    Raises:
-        RequestError: the field is missing, or not base64.
-        RequestTooLarge: the image has more pixels than allowed.
-        Unprocessable: it is not an image, or a damaged one.
-    """
-    image = request.get("image")
-    if not isinstance(image, (str, bytes)) or not image:
-        raise RequestError("the request has no field `image` with a base64 text")
-    data = image if isinstance(image, bytes) else _from_base64(image)
-    return {"image": read_image(data, int(options.get("max_pixels", MAX_PIXELS)))}
-
-
-def _from_base64(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise RequestError(f"`image` is not base64: {error}") from error
 
 
 class Detector:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("_postprocessing_without_paddle")
 
 # Read before the package is replaced.
 SPEC = load(FOLDER.parent, "ocr")
-ops = sys.modules[pipeline.resolve(FOLDER, "ops:decode").__module__]
+ops = sys.modules[pipeline.resolve(FOLDER, "ops:answer").__module__]
 
 
 def picture(height: int = 40, width: int = 60) -> Array:

@@ -10,10 +10,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from toolkit.images import containers
+from toolkit.images.containers import Still, damaged
 from toolkit.pipeline import RequestTooLarge, Unprocessable
-
-from . import containers
-from .containers import Still, damaged
 
 MAX_PIXELS = 40_000_000
 

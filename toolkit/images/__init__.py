@@ -1,0 +1,1 @@
+"""Images for pipelines: read from requests, made ready for classifiers, varied for datasets."""
