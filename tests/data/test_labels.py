@@ -93,6 +93,26 @@ def test_a_malformed_label_is_named_with_its_line(folder: Path, label: str, reas
     assert error.where == f"{file}:2"
 
 
+def test_a_class_may_follow_the_image_or_nothing_at_all(folder: Path) -> None:
+    (folder / "images" / "a 3.jpg").write_bytes(b"a space in its name")
+    rows = ("images/a.jpg 281", "images/b.jpg", "images/a 3.jpg 0", "images/a 3.jpg\r")
+    found = labels.read(listed(folder, *rows))
+    assert [(sample.name, sample.label) for sample in found] == [
+        ("images/a.jpg", 281),
+        ("images/b.jpg", None),
+        ("images/a 3.jpg", 0),
+        ("images/a 3.jpg", None),
+    ]
+    assert all(sample.image.is_file() and sample.lines == () for sample in found)
+
+
+def test_an_image_with_a_class_that_is_not_there_is_named_with_its_line(folder: Path) -> None:
+    file = listed(folder, "images/c.jpg 3")
+    error = refusal(file)
+    assert "the image images/c.jpg does not exist" in error.message
+    assert error.where == f"{file}:1"
+
+
 def test_a_row_without_a_tab_is_named_with_its_line(folder: Path) -> None:
     file = listed(folder, "images/a.jpg []")
     error = refusal(file)

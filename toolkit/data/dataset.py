@@ -51,7 +51,8 @@ class Dataset:
         total = hashlib.sha256()
         for split in (CALIBRATION, SEARCH, VALIDATION):
             for sample in self.split(split):
-                total.update(repr((split, sample.name, sample.lines, self.digests[sample.image])).encode())
+                known = (split, sample.name, sample.lines, sample.label, self.digests[sample.image])
+                total.update(repr(known).encode())
         return total.hexdigest()
 
 
@@ -68,7 +69,7 @@ def load(directory: Path) -> Dataset:
         raise DataError(
             "the data directory does not exist",
             where=str(directory),
-            remedy="DATA= takes a directory with calibration.txt and validation.txt in PaddleOCR's label format",
+            remedy="DATA= takes a directory with calibration.txt and validation.txt; see `Your data` in README.md",
         )
     calibration = labels.read(directory / f"{CALIBRATION}.txt")
     validation = labels.read(directory / f"{VALIDATION}.txt")

@@ -1,4 +1,9 @@
-"""PaddleOCR's label format: `path<TAB>[{"transcription": ..., "points": ...}, ...]`, one image a line."""
+"""Label files, one image a line, in the formats of PaddleOCR and PaddleClas, or without labels.
+
+- `path<TAB>[{"transcription": ..., "points": ...}, ...]`: the lines of text on it;
+- `path class`: the number of its class;
+- `path` alone: nothing is known of it, so a model can only be compared with itself.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from toolkit.errors import DataError
 
@@ -36,11 +41,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Sample:
-    """An image and the lines on it."""
+    """An image and what is known of it.
+
+    Attributes:
+        lines: those of the text on it.
+        label: the number of its class; None: not known.
+    """
 
     name: str
     image: Path
-    lines: tuple[Line, ...]
+    lines: tuple[Line, ...] = ()
+    label: Optional[int] = None
 
 
 def read(path: Path) -> tuple[Sample, ...]:
@@ -80,9 +91,7 @@ def _sample(path: Path, number: int, row: str) -> Sample:
     where = f"{path}:{number}"
     name, tab, label = row.partition("\t")
     if not tab:
-        raise DataError(
-            "the line has no tab between image and label", where=where, remedy="see docs: DATA format"
-        )
+        return _classified(path.parent, row.strip(), where)
     image = path.parent / name
     if not image.is_file():
         raise DataError(f"the image {name} does not exist", where=where)
@@ -96,6 +105,22 @@ def _sample(path: Path, number: int, row: str) -> Sample:
             remedy='write [{"transcription": "text", "points": [[x,y],[x,y],[x,y],[x,y]]}, ...] after the tab',
         ) from error
     return Sample(name, image, lines)
+
+
+def _classified(folder: Path, row: str, where: str) -> Sample:
+    """Of a line without a tab; a space may be part of the file's name."""
+    if (folder / row).is_file():
+        return Sample(row, folder / row)
+    name, _, label = row.rpartition(" ")
+    if not (name and label.isdecimal()):
+        raise DataError(
+            "the line has no tab between image and label, nor a class, nor is it the name of an image",
+            where=where,
+            remedy="see `Your data` in README.md for the formats",
+        )
+    if not (folder / name).is_file():
+        raise DataError(f"the image {name} does not exist", where=where)
+    return Sample(name, folder / name, label=int(label))
 
 
 def _line(entry: Any) -> Line:
