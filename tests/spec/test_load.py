@@ -290,6 +290,40 @@ def test_a_reference_may_name_anything_that_a_module_defines_at_its_top(pipeline
     assert read(changed(pipelines, lambda data: None)).request == "ops:decode"
 
 
+def by_agreement(data: dict[str, Any]) -> None:
+    data.update(judge="agreement", agreement={"kind": "top1", "path": "class"})
+    net(data)["judge"] = "agreement"
+
+
+def test_a_judge_may_be_the_one_that_needs_no_labels(pipelines: Path) -> None:
+    plan = read(changed(pipelines, by_agreement))
+    judge, options = plan.judge_of("net")
+    assert (judge, options["response"], options["kind"], options["path"]) == (
+        "agreement",
+        plan.response,
+        "top1",
+        "class",
+    )
+    assert plan.judge_of() == (judge, {**options, "response": None})
+
+
+def test_agreement_needs_something_to_compare(pipelines: Path) -> None:
+    def change(data: dict[str, Any]) -> None:
+        by_agreement(data)
+        del data["agreement"]
+
+    assert "needs the section `agreement`" in refusal(changed(pipelines, change)).message
+
+
+def test_a_model_among_several_needs_a_judge_of_its_own(pipelines: Path) -> None:
+    def change(data: dict[str, Any]) -> None:
+        by_agreement(data)
+        data["models"]["other"] = dict(net(data))
+        data["steps"] = ["net", "other"]
+
+    assert "is for a model that is the only step" in refusal(changed(pipelines, change)).message
+
+
 def test_a_module_with_a_syntax_error_is_named_with_the_line(pipelines: Path) -> None:
     (pipelines / "tiny" / "ops.py").write_text("x = 1\ndef decode(:\n")
     with pytest.raises(SpecError, match="not valid Python") as caught:

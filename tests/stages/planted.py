@@ -110,7 +110,11 @@ def install(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     tmp_path.mkdir(exist_ok=True)
     image = tmp_path / "page.png"
     image.write_bytes(b"a page")
-    samples = [SimpleNamespace(image=image, name=f"{number}.png") for number in range(SAMPLES)]
+    # The first ten have a class.
+    samples = [
+        SimpleNamespace(image=image, name=f"{number}.png", label=0 if number < 10 else None)
+        for number in range(SAMPLES)
+    ]
     split = SimpleNamespace(
         directory=tmp_path, warnings=[], calibration=samples, search=samples, validation=samples
     )

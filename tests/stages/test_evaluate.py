@@ -224,3 +224,33 @@ def test_where_and_how_a_release_is_rolled_out_changes_nothing_of_what_is_judged
     elsewhere = here.context.spec.model_copy(update=change)
     again = evaluate.run(replace(here.context, spec=elsewhere, known={}))
     assert again.artifact.key == here.artifact.key
+
+
+def test_without_labels_the_result_says_what_its_figures_cannot(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    world = World({("det", A): Plant((*[0] * 9, 1, *[0] * 30), 3.0)}, {"det": [A]})
+    planted.install(world, monkeypatch, tmp_path)
+    context = planted.context(tmp_path, steps=("det",))
+    compared = AgreementSpec(kind="top1", path="lost")
+    plan = context.spec.model_copy(update={"judge": "agreement", "agreement": compared})
+    outcome = evaluate.run(replace(context, spec=plan))
+    whole = outcome.result["end_to_end"]
+    assert whole["by"] == "agreement"
+    assert whole["labelled"]["native"] == {"samples": 10, "top1": 1, "top5": 1}
+    assert whole["labelled"]["served"]["top1"] == 0.9
+    (limit,) = outcome.result["data"]["limits"]
+    assert "accuracy was not judged" in limit
+    told = show.table(outcome.result)
+    assert "answers those of native FP32" in told
+    assert "of the 10 images with labels: top-1 90.00% and" in told
+    assert f"note: {limit}" in told
+    assert limit in write.write(outcome.result, tmp_path / "report").read_text()
+
+
+def test_with_labels_there_is_nothing_that_the_figures_cannot_say(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    outcome = planted.evaluated(World(dict(INT8), BOTH), monkeypatch, tmp_path)
+    assert outcome.result["data"]["limits"] == []
+    assert (outcome.result["end_to_end"]["by"], outcome.result["end_to_end"]["labelled"]) == ("labels", None)

@@ -10,10 +10,12 @@ from typing import Any, Optional
 import pytest
 
 from tests.stages import planted
-from toolkit import child
+from toolkit import child, spec
+from toolkit.console import Console
 from toolkit.engines.options import PredictorOptions
 from toolkit.errors import ChildError
-from toolkit.stages import measure
+from toolkit.stages import measure, variants
+from toolkit.stages.context import Context
 from toolkit.stages.variants import Variant
 
 
@@ -101,3 +103,44 @@ def test_times_at_a_level_are_taken_at_that_level(monkeypatch: pytest.MonkeyPatc
     data: Any = SimpleNamespace(directory=tmp_path)
     measure.latencies(planted.context(tmp_path), data, [NATIVE], "AVX2")
     assert environments[0]["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+
+
+@pytest.fixture
+def by_agreement(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """A pipeline without labels, and what child processes were asked to measure, by their judge's options."""
+    plan = spec.load(planted.PIPELINES, "resnet50")
+    context = Context(plan, tmp_path, None, None, Console(quiet=True))
+    told: list[Mapping[str, Any]] = []
+
+    def call(function: str, arguments: Mapping[str, Any], **_: Any) -> Mapping[str, Any]:
+        told.append({"part": arguments["part"], **arguments["judge"][1]})
+        return {"counts": [[1, 1, 1]], "names": ["a"], "answers": [{"classes": [{"id": 3}]}], "images": ["a"]}
+
+    monkeypatch.setattr(child, "call", call)
+    native = Variant("net", PredictorOptions(), planted.artifact({}, "native"))
+    monkeypatch.setattr(variants, "native", lambda *_: native)
+    dataset = SimpleNamespace(split=lambda _: [None] * 9, validation=[None] * 9)
+    data: Any = SimpleNamespace(dataset=dataset, digest="digest", directory=tmp_path)
+    candidate = Variant("net", PredictorOptions(backend="onednn"), planted.artifact({}, "fp32"))
+    return context, data, native, candidate, told
+
+
+ANSWERED = {"a": {"classes": [{"id": 3}]}}
+
+
+def test_without_labels_native_fp32_answers_first_and_others_are_judged_by_that(by_agreement: Any) -> None:
+    context, data, native, candidate, told = by_agreement
+    measure.run_model(context, data, candidate, "search", range(0, 9, 3))
+    assert [item.get("reference") for item in told] == [None, ANSWERED]
+    assert [item["part"] for item in told] == [[0, 9, 1], [0, 9, 3]], "all of it, once for all parts"
+    measure.run_model(context, data, native, "search")
+    assert len(told) == 2
+
+
+def test_whole_answers_without_labels_are_judged_by_those_of_native_fp32(by_agreement: Any) -> None:
+    context, data, native, candidate, told = by_agreement
+    measure.run_pipeline(context, data, {"net": candidate})
+    assert [item.get("reference") for item in told] == [None, ANSWERED]
+    assert all(item["response"] is None for item in told), "they are answers already"
+    measure.run_pipeline(context, data, {"net": native})
+    assert len(told) == 2

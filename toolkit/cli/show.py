@@ -35,13 +35,20 @@ def table(result: Mapping[str, Any]) -> str:
         lines.append("")
     lines.append(_whole(result["end_to_end"], result["data"]))
     lines += _agreement(result["end_to_end"]["agreement"])
+    lines += _labelled(result["end_to_end"].get("labelled"))
+    lines += [f"note: {item}" for item in result["data"].get("limits", ())]
     return "\n".join(lines + [f"warning: {item}" for item in result["data"]["warnings"]])
 
 
 def _whole(whole: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    results = (
+        f"answers those of native FP32, {whole['native']:.2%} of its own"
+        if whole.get("by") == "agreement"
+        else f"results right, native FP32 {whole['native']:.2%}"
+    )
     return (
         f"end to end{', if it were served' if whole['hypothetical'] else ''}: {whole['served']:.2%} of "
-        f"{whole['lines']} results right, native FP32 {whole['native']:.2%} "
+        f"{whole['lines']} {results} "
         f"({data['splits']['verdict']} validation images of {data['directory']}); {whole['verdict']['reason']}"
     )
 
@@ -53,6 +60,16 @@ def _agreement(found: Optional[Mapping[str, Any]]) -> list[str]:
         f"whole answers: {found['rate']:.2%} of {found['kind']} at {found['path']} differs from native FP32's, "
         f"at most {found['high']:.2%} with 95 % confidence"
     ]
+
+
+def _labelled(found: Optional[Mapping[str, Any]]) -> list[str]:
+    if found is None:
+        return []
+    told = (
+        f"top-1 {found[name]['top1']:.2%} and top-5 {found[name]['top5']:.2%} in {title}"
+        for name, title in (("served", "what is served"), ("native", "native FP32"))
+    )
+    return [f"of the {found['served']['samples']} images with labels: {', '.join(told)}"]
 
 
 def _row(row: Mapping[str, Any], chosen: Optional[str], width: int) -> str:

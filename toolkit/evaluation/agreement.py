@@ -123,12 +123,13 @@ class _Kind:
 def _read(kind: _Kind, path: str, answer: Any) -> Any:
     """None: it is malformed."""
     try:
-        return kind.read(_at(answer, path))
+        return kind.read(at(answer, path))
     except _MALFORMED:
         return None
 
 
-def _at(answer: Any, path: str) -> Any:
+def at(answer: Any, path: str) -> Any:
+    """What is at a rule's path in an answer; any of the usual exceptions where there is nothing."""
     name, _, member = path.partition(".")
     return [item[member] for item in _items(answer[name])] if member else answer[name]
 

@@ -18,6 +18,7 @@ from toolkit.child import Progress
 from toolkit.data import dataset
 from toolkit.engines import export, model, signature
 from toolkit.engines.options import PredictorOptions
+from toolkit.evaluation import judges
 from toolkit.evaluation.metrics import Floats
 
 Feeds = Sequence[Any]
@@ -51,7 +52,8 @@ def measure(
         model.load(Path(item["model_dir"]), PredictorOptions.from_json(item["options"]))
         for item in candidates
     ]
-    stage, truth = (pipeline.resolve(Path(pipeline_dir), name)(options) for name, options in (step, judge))
+    stage = pipeline.resolve(Path(pipeline_dir), step[0])(step[1])
+    truth = judges.make(pipeline_dir, judge)
     found = (stage.preprocess(truth.payload(sample)) for sample in dataset.load(Path(data)).search)
     probe = [export.probe_feed(signature.read(Path(candidates[0]["model_dir"])), shapes)]
     batches = chosen(found, samples, feeds) or [probe]

@@ -1,4 +1,4 @@
-"""Measuring in the engine that serves: a model on its own by labels, a pipeline by whole answers.
+"""Measuring in the engine that serves: a model on its own, a pipeline by whole answers.
 
 These functions run in child processes; they take and return what JSON can carry.
 """
@@ -18,6 +18,8 @@ from toolkit.data.dataset import VALIDATION
 from toolkit.data.labels import Sample
 from toolkit.engines import model
 from toolkit.engines.options import PredictorOptions
+from toolkit.evaluation import judges
+from toolkit.evaluation.judges import Agreement
 from toolkit.evaluation.metrics import Counts
 
 Named = Sequence[Any]  # (reference, options)
@@ -40,19 +42,25 @@ def measure_model(
         part: first, end and step of the samples' indices.
 
     Returns:
-        `counts`: (matched, predicted, truth) for each sample; `names` of the samples; `memory_mb`: most that this
+        `counts`: (matched, predicted, truth) for each sample; `names` of the samples; `answers`, where they are
+        what is compared; `memory_mb`: most that this
         process had in memory, with the engine and the pipeline's own code.
     """
-    stage, truth = _make(pipeline_dir, step), _make(pipeline_dir, judge)
+    stage, truth = _make(pipeline_dir, step), judges.make(pipeline_dir, judge)
     run = _load(model_dir, options)
     samples = _samples(data, split, part)
     counts: list[Counts] = []
+    answers: list[Any] = []
     for sample in samples:
-        counts.append(truth.counts(sample, pipeline.run_step(stage, run, truth.payload(sample))))
+        found = pipeline.run_step(stage, run, truth.payload(sample))
+        counts.append(truth.counts(sample, found))
+        if isinstance(truth, Agreement):
+            answers.append(truth.answer(found))
         progress(len(counts), len(samples))
     return {
         "counts": [astuple(item) for item in counts],
         "names": [sample.name for sample in samples],
+        "answers": answers,
         "memory_mb": _peak_memory(),
     }
 
@@ -78,7 +86,7 @@ def measure_pipeline(
     steps = [
         (_make(pipeline_dir, item["step"]), _load(item["model_dir"], item["options"])) for item in models
     ]
-    truth, respond = _make(pipeline_dir, judge), pipeline.resolve(Path(pipeline_dir), response)
+    truth, respond = judges.make(pipeline_dir, judge), pipeline.resolve(Path(pipeline_dir), response)
     samples = _samples(data, VALIDATION, part)
     answers: list[Any] = []
     counts: list[Counts] = []

@@ -52,6 +52,7 @@ def advise(evaluation: Mapping[str, Any]) -> tuple[Advice, ...]:
     found += _warnings(evaluation)
     if failed and not found:
         found.append(_general())
+    found += _limits(evaluation)
     return tuple(found)
 
 
@@ -228,6 +229,16 @@ def _warnings(evaluation: Mapping[str, Any]) -> Iterator[Advice]:
             f"The data has {text.counted(len(warnings), 'flaw')}",
             "A verdict is worth as much as its samples: remove duplicates, and what calibration and validation share.",
             tuple(str(item) for item in warnings),
+        )
+
+
+def _limits(evaluation: Mapping[str, Any]) -> Iterator[Advice]:
+    limits = look_up(evaluation, "data", "limits") or ()
+    if limits:
+        yield Advice(
+            "What these figures cannot say",
+            "With labelled images (DATA) and trained weights the gate judges accuracy itself.",
+            tuple(str(item) for item in limits),
         )
 
 

@@ -145,6 +145,8 @@ def _whole(evaluation: Mapping[str, Any]) -> str:
     served, native = look_up(whole, "served"), look_up(whole, "native")
     if served is None or native is None or supposed(evaluation):
         return ""
+    if look_up(whole, "by") == "agreement":
+        return f"; end to end {text.percent(served)} of the answers are those of native FP32"
     lines = look_up(whole, "lines")
     of = f" of {text.counted(lines, 'line')}" if lines else ""
     return f"; end to end {text.percent(served)}{of} are right, {text.percent(native)} in native FP32"

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from toolkit.errors import SpecError
-from toolkit.spec.model import ModelSpec, PipelineSpec, SourceSpec
+from toolkit.spec.model import AGREEMENT, ModelSpec, PipelineSpec, SourceSpec
 
 SPEC_FILE = "pipeline.yml"
 Location = Sequence[Union[str, int]]
@@ -173,7 +173,8 @@ def _check_references(path: Path, spec: PipelineSpec) -> None:
 def _references(spec: PipelineSpec) -> list[tuple[str, str]]:
     top = [("request", spec.request), ("response", spec.response), ("judge", spec.judge)]
     top.append(("data.generator", spec.data.generator))
-    return top + [pair for name, model in spec.models.items() for pair in _model_references(name, model)]
+    own = top + [pair for name, model in spec.models.items() for pair in _model_references(name, model)]
+    return [(keys, reference) for keys, reference in own if reference != AGREEMENT]
 
 
 def _model_references(name: str, model: ModelSpec) -> list[tuple[str, str]]:

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator,
 from typing_extensions import Literal
 
 Reference = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+# A judge of this name needs no labels.
+AGREEMENT = "agreement"
+JudgeReference = Annotated[str, Field(pattern=r"^(agreement|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Precision = Literal["int8", "bf16", "fp32"]
 Dimension = Annotated[int, Field(ge=1)]
@@ -57,6 +60,11 @@ class SourceSpec(Section):
         default=None, description="a .pdparams file for the layer; none: random weights"
     )
     inputs: list[TensorSpec] = Field(default_factory=list, description="the inputs of the layer")
+
+    @property
+    def has_random_weights(self) -> bool:
+        """Whether it is a layer that nobody trained."""
+        return self.layer is not None and self.weights is None
 
     @model_validator(mode="after")
     def _one_kind(self) -> SourceSpec:
@@ -111,7 +119,10 @@ class ModelSpec(Section):
     outputs: tuple[Name, ...] = Field(description="alias of each output, in the program's order")
     step: Reference = Field(description="class with the pre- and postprocessing, in the pipeline's folder")
     options: dict[str, Any] = Field(default_factory=dict, description="handed to the step")
-    judge: Reference = Field(description="class that measures the model by labels, in the pipeline's folder")
+    judge: JudgeReference = Field(
+        description="class that measures the model by labels, in the pipeline's folder; or `agreement`: how far "
+        "answers are those of native FP32, where there are no labels and the model is the only step"
+    )
     metric: Literal["hmean", "recall", "precision"] = Field(description="the figure that the gate compares")
     quantize: QuantizeSpec = Field(default_factory=QuantizeSpec)
     candidates: Optional[tuple[Precision, ...]] = Field(
@@ -383,7 +394,9 @@ class PipelineSpec(Section):
         default=(), description="the answer as tensors, for clients of the Open Inference Protocol"
     )
     steps: tuple[Name, ...] = Field(description="models in the order in which a request passes them")
-    judge: Reference = Field(description="class that measures whole answers by labels")
+    judge: JudgeReference = Field(
+        description="class that measures whole answers by labels; or `agreement`, which needs none"
+    )
     metric: Literal["hmean", "recall", "precision"] = Field(
         default="recall", description="the figure of whole answers that the gate compares"
     )
@@ -428,6 +441,18 @@ class PipelineSpec(Section):
             raise ValueError("steps: a model can be passed once")
         return self
 
+    @model_validator(mode="after")
+    def _comparable(self) -> PipelineSpec:
+        judged = [name for name in self.steps if self.models[name].judge == AGREEMENT]
+        if (judged or self.judge == AGREEMENT) and self.agreement is None:
+            raise ValueError(f"`judge: {AGREEMENT}` needs the section `agreement`: what is compared")
+        if judged and len(self.steps) > 1:
+            raise ValueError(
+                f"models.{judged[0]}.judge: `{AGREEMENT}` is for a model that is the only step; among several, each "
+                "needs a judge that gives it what the steps before it would"
+            )
+        return self
+
     @property
     def directory(self) -> Path:
         """The pipeline's folder, which the spec was read from."""
@@ -442,3 +467,15 @@ class PipelineSpec(Section):
     def candidates_of(self, model: str) -> tuple[str, ...]:
         """The precisions to try for `model`."""
         return self.models[model].candidates or self.candidates
+
+    def judge_of(self, model: Optional[str] = None) -> tuple[str, dict[str, Any]]:
+        """The judge of `model`, or of whole answers, and its options, as `toolkit.evaluation.judges` takes them."""
+        judge = self.judge if model is None else self.models[model].judge
+        if judge != AGREEMENT or self.agreement is None:
+            return judge, dict(self.judge_options)
+        return judge, {
+            "request": self.request,
+            "request_options": dict(self.request_options),
+            "response": None if model is None else self.response,
+            **self.agreement.model_dump(),
+        }

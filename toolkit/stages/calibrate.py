@@ -16,7 +16,8 @@ from toolkit.data import dataset
 from toolkit.data.labels import Sample
 from toolkit.engines.collect import Collector
 from toolkit.errors import DataError
-from toolkit.pipeline import Arrays, Judge, Step
+from toolkit.evaluation import judges
+from toolkit.pipeline import Arrays, Step
 from toolkit.quantization import statistics
 from toolkit.quantization.statistics import TensorStatistics
 from toolkit.stages import dataset as dataset_stage
@@ -49,7 +50,7 @@ def run(context: Context, name: str, source: Optional[Artifact] = None) -> Artif
             "model": source.key,
             "data": data.digest,
             "pipeline": context.pipeline_code(),
-            "step": [model.step, model.options, model.judge, context.spec.judge_options],
+            "step": [model.step, model.options, *context.spec.judge_of(name)],
             "samples": model.quantize.samples,
             **machine(),
         },
@@ -66,7 +67,7 @@ def _calibrate(
         "source": str(source.path),
         "pipeline_dir": str(context.spec.directory),
         "step": [model.step, dict(model.options)],
-        "judge": [model.judge, dict(context.spec.judge_options)],
+        "judge": context.spec.judge_of(name),
         "data": str(data),
         "limit": model.quantize.samples,
         "target": str(target),
@@ -92,7 +93,7 @@ def calibrate(
     """
     begin = time.perf_counter()
     stage: Step = pipeline.resolve(Path(pipeline_dir), step[0])(step[1])
-    truth: Judge = pipeline.resolve(Path(pipeline_dir), judge[0])(judge[1])
+    truth = judges.make(pipeline_dir, judge)
     samples = dataset.load(Path(data)).calibration
     kept, images, batches = Kept(), 0, 0
     empty: list[str] = []

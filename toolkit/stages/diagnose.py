@@ -13,6 +13,7 @@ from toolkit.data import dataset
 from toolkit.engines.collect import Collector
 from toolkit.engines.compare import compare
 from toolkit.errors import ChildError, ModelError
+from toolkit.evaluation import judges
 from toolkit.quantization import statistics
 from toolkit.stages import calibrate, measure, quantize
 from toolkit.stages.context import PACKAGE, Context
@@ -106,7 +107,7 @@ def _artifact(context: Context, data: DatasetRef, variant: Variant) -> Artifact:
         "feeds": [str(path) for path in sorted(calibrated.path.glob("batch_*.npz"))],
         "pipeline_dir": str(context.spec.directory),
         "step": [model.step, dict(model.options)],
-        "judge": [model.judge, dict(context.spec.judge_options)],
+        "judge": context.spec.judge_of(variant.model),
         "data": str(data.directory),
     }
     log = context.logs / f"diagnose-{variant.model}.log"
@@ -139,7 +140,7 @@ def look(
     """In the child: `errors` of layers on calibration batches, `maxima` of activations on validation samples."""
     errors = compare(reference, quantized, feeds, progress)
     stage = pipeline.resolve(Path(pipeline_dir), step[0])(step[1])
-    truth = pipeline.resolve(Path(pipeline_dir), judge[0])(judge[1])
+    truth = judges.make(pipeline_dir, judge)
     samples = dataset.load(Path(data)).validation
     chosen = samples[:: max(1, len(samples) // _SAMPLES)][:_SAMPLES]
     with tempfile.TemporaryDirectory() as scratch:

@@ -14,6 +14,7 @@ from toolkit.errors import GateError, InconclusiveError
 from toolkit.evaluation.gate import Policy
 from toolkit.quantization.recipe import Recipe
 from toolkit.serving.release import GOLDEN_DIR, GOLDEN_FILE
+from toolkit.spec import AGREEMENT
 from toolkit.stages import (
     calibrate,
     dataset,
@@ -263,7 +264,22 @@ class _Evaluation:
                 "verdict": len(data.validation),
             },
             "warnings": [*data.warnings, *self._warnings()],
+            "limits": self._limits(),
         }
+
+    def _limits(self) -> list[str]:
+        """What no figure of this evaluation can say."""
+        spec = self.context.spec
+        random = [name for name in spec.steps if spec.models[name].source.has_random_weights]
+        found = [
+            f"{name} has random weights: its answers mean nothing, only speed and size do" for name in random
+        ]
+        if spec.judge == AGREEMENT:
+            found.append(
+                "accuracy was not judged: without labels, the figures say how far answers are those of native FP32, "
+                "not how good they are"
+            )
+        return found
 
     def _warnings(self) -> list[str]:
         """What calibration noticed of its data, where it came that far."""

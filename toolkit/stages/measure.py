@@ -15,17 +15,22 @@ from toolkit.child import Progress
 from toolkit.data.dataset import VALIDATION
 from toolkit.engines import kernels
 from toolkit.errors import ChildError, ToolkitError
+from toolkit.evaluation.judges import REFERENCE
 from toolkit.evaluation.metrics import Counts
+from toolkit.spec import AGREEMENT
+from toolkit.stages import variants
 from toolkit.stages.context import PACKAGE, Context, machine
 from toolkit.stages.dataset import DatasetRef
 from toolkit.stages.variants import Variant
 from toolkit.store.artifact import Artifact
 
-_CODE = (PACKAGE / "evaluation" / "measure.py", PACKAGE / "evaluation" / "metrics.py")
+_CODE = tuple(PACKAGE / "evaluation" / f"{name}.py" for name in ("measure", "metrics", "judges", "agreement"))
 _LATENCY = {"samples": 2, "feeds": 4, "rounds": 5}
 # At a lesser level only INT8 and FP32 are compared, which are far apart; and there are several levels.
 _LATENCY_AT_LEVEL = {"samples": 1, "feeds": 4, "rounds": 3}
 _TOGETHER = 5  # candidates timed in one process, beside the reference: what their memory allows
+
+Named = tuple[str, Mapping[str, Any]]  # reference, options
 
 # Of a variant that was not timed.
 NO_FIGURES: Mapping[str, Any] = dict.fromkeys(("milliseconds", "p99", "ratio", "spread", "cosine"))
@@ -51,6 +56,7 @@ def run_model(
         level: instruction sets to run with, those of `toolkit.cpu.LEVELS`; None: all that the processor has.
     """
     part = part if part is not None else range(len(data.dataset.split(split)))
+    reference = _reference(context, data, variant, split)
     return context.artifact(
         "measure",
         f"{variant.name}-{level or split}",
@@ -58,12 +64,28 @@ def run_model(
             "data": data.digest,
             "samples": [split, part.start, part.stop, part.step],
             "pipeline": context.pipeline_code(),
+            "reference": reference.key if reference else None,
             **_ingredients(context, variant),
             **_machine_at(level),
         },
         _CODE,
-        lambda target, progress: _measure(context, data, variant, split, part, level, progress),
+        lambda target, progress: _measure(context, data, variant, split, part, level, reference, progress),
     )
+
+
+def _reference(context: Context, data: DatasetRef, variant: Variant, split: str) -> Optional[Artifact]:
+    """Native FP32's answers to the split, where those are what `variant` is judged by."""
+    if context.spec.models[variant.model].judge != AGREEMENT or variant.options.backend == "native":
+        return None
+    return run_model(context, data, variants.native(context, variant.model), split)
+
+
+def _by_reference(judge: Named, reference: Optional[Artifact]) -> Named:
+    """The judge, told what native FP32 answered, if there is something to tell."""
+    if reference is None:
+        return judge
+    answers = dict(zip(reference.info["names"], reference.info["answers"]))
+    return judge[0], {**judge[1], REFERENCE: answers}
 
 
 def _measure(
@@ -73,15 +95,18 @@ def _measure(
     split: str,
     part: range,
     level: Optional[str],
+    reference: Optional[Artifact],
     progress: Progress,
 ) -> Mapping[str, Any]:
+    step = _step(context, variant.model)
     arguments = {
         "data": str(data.directory),
         "split": split,
         "part": [part.start, part.stop, part.step],
         "model_dir": str(variant.source.path),
         "options": variant.options.to_json(),
-        **_step(context, variant.model),
+        **step,
+        "judge": _by_reference(step["judge"], reference),
     }
     return _or_problem(
         context, variant, "toolkit.evaluation.measure:measure_model", arguments, _at(level), progress
@@ -163,8 +188,9 @@ def run_pipeline(
         part: indices of the samples; None: all.
         level: as `run_model` has it.
     """
-    spec = context.spec
+    spec, judge = context.spec, context.spec.judge_of()
     part = part if part is not None else range(len(data.dataset.validation))
+    reference = _reference_of_pipeline(context, data, chosen)
     models = [
         {
             "model_dir": str(chosen[name].source.path),
@@ -179,7 +205,7 @@ def run_pipeline(
         "part": [part.start, part.stop, part.step],
         "models": models,
         "response": spec.response,
-        "judge": [spec.judge, dict(spec.judge_options)],
+        "judge": _by_reference(judge, reference),
     }
     title = "+".join(chosen[name].kind for name in spec.steps) + (f"-{level}" if level else "")
     log = context.logs / f"measure-pipeline-{title}.log"
@@ -194,7 +220,8 @@ def run_pipeline(
             "samples": [VALIDATION, part.start, part.stop, part.step],
             "pipeline": context.pipeline_code(),
             "models": keys,
-            "judge": [spec.response, spec.judge, spec.judge_options],
+            "judge": [spec.response, *judge],
+            "reference": reference.key if reference else None,
             **_engine(context, chosen.values()),
             **_machine_at(level),
         },
@@ -209,6 +236,17 @@ def run_pipeline(
             )
         ),
     )
+
+
+def _reference_of_pipeline(
+    context: Context, data: DatasetRef, chosen: Mapping[str, Variant]
+) -> Optional[Artifact]:
+    """Native FP32's whole answers, where those are what the pipeline is judged by."""
+    steps = context.spec.steps
+    native = all(chosen[name].options.backend == "native" for name in steps)
+    if context.spec.judge != AGREEMENT or native:
+        return None
+    return run_pipeline(context, data, {name: variants.native(context, name) for name in steps})
 
 
 def latencies(
@@ -273,7 +311,7 @@ def _step(context: Context, name: str) -> dict[str, Any]:
     return {
         "pipeline_dir": str(context.spec.directory),
         "step": [model.step, dict(model.options)],
-        "judge": [model.judge, dict(context.spec.judge_options)],
+        "judge": context.spec.judge_of(name),
     }
 
 

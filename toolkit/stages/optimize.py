@@ -15,6 +15,7 @@ from toolkit.data import dataset
 from toolkit.engines import optimize as engine
 from toolkit.engines import signature
 from toolkit.engines.export import probe_feed
+from toolkit.evaluation import judges
 from toolkit.stages import dataset as dataset_stage
 from toolkit.stages import export
 from toolkit.stages.context import Context, machine
@@ -42,7 +43,7 @@ def run(context: Context, name: str) -> Artifact:
             "model": exported.key,
             "data": data.digest,
             "pipeline": context.pipeline_code(),
-            "step": [model.step, model.options, model.judge, context.spec.judge_options],
+            "step": [model.step, model.options, *context.spec.judge_of(name)],
             **machine(),
         },
         (Path(__file__),),
@@ -69,7 +70,7 @@ def _optimize(
     arguments = {
         "pipeline_dir": str(context.spec.directory),
         "step": [model.step, dict(model.options)],
-        "judge": [model.judge, dict(context.spec.judge_options)],
+        "judge": context.spec.judge_of(name),
         "data": str(data),
         "shapes": {key: list(shape) for key, shape in model.inputs.items()},
         "source": str(exported.path),
@@ -100,7 +101,7 @@ def rewrite(
         See `toolkit.engines.optimize.optimize`; and `checked_with`, `SAMPLES` or `PROBE`.
     """
     stage = pipeline.resolve(Path(pipeline_dir), step[0])(step[1])
-    truth = pipeline.resolve(Path(pipeline_dir), judge[0])(judge[1])
+    truth = judges.make(pipeline_dir, judge)
     samples = dataset.load(Path(data)).calibration
     real = smallest(stage.preprocess(truth.payload(sample)) for sample in samples)
     with tempfile.TemporaryDirectory() as folder:

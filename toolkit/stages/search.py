@@ -83,7 +83,7 @@ def run(context: Context, data: DatasetRef, name: str, seconds: float) -> Artifa
             "bf16": _bf16(context, name),
             "data": data.digest,
             "quantize": model.quantize.model_dump(mode="json"),
-            "step": [model.step, model.options, model.judge, model.metric, context.spec.judge_options],
+            "step": [model.step, model.options, model.metric, *context.spec.judge_of(name)],
             "pipeline": context.pipeline_code(),
             "gate": [context.spec.gate.max_drop, context.spec.gate.relative, context.spec.gate.int8_share],
             "threads": context.spec.serving.threads,

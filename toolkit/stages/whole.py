@@ -7,16 +7,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from toolkit.errors import SpecError
-from toolkit.evaluation import agreement, gate
+from toolkit.evaluation import agreement, gate, labelled
 from toolkit.evaluation.agreement import Difference, Rule
 from toolkit.evaluation.gate import Candidate, Policy, Verdict
 from toolkit.evaluation.metrics import Counts
 from toolkit.evaluation.ratios import METRICS
+from toolkit.spec import AGREEMENT
 from toolkit.stages import measure, rows
 from toolkit.stages.context import Context
 from toolkit.stages.dataset import DatasetRef
 from toolkit.stages.judge import Judged
 from toolkit.store.artifact import Artifact
+
+LABELS = "labels"
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Whole:
         answers: those of the variants that are served; where nothing is, of those that came furthest.
         lines: labelled results.
         agreement: how much the answers differ from those of native FP32; None: the spec does not say what to compare.
+        by: what the verdict is by: `labels`, or `agreement` with native FP32.
+        labelled: where it is by agreement, accuracy of `native` and `served` by the classes that some samples have.
         failure: why nothing may be served though every model may; the models have their own.
         inconclusive: whether that is for want of samples, and the policy asks for proof.
         hypothetical: nothing is served, so this is what would have been.
@@ -37,6 +42,8 @@ class Whole:
     verdict: Verdict
     lines: int
     agreement: Optional[Mapping[str, Any]] = None
+    by: str = LABELS
+    labelled: Optional[Mapping[str, Any]] = None
     failure: Optional[str] = None
     inconclusive: bool = False
     hypothetical: bool = False
@@ -51,6 +58,8 @@ class Whole:
             "served": difference.candidate if difference else None,
             "verdict": rows.described(self.verdict),
             "agreement": self.agreement,
+            "by": self.by,
+            "labelled": self.labelled,
             "hypothetical": self.hypothetical,
         }
 
@@ -96,7 +105,22 @@ def _look(
     lines = sum(item.truth for item in before)
     verdict = _verdict(before, after, metric, policy)
     agreed = agreement_of(context, reference, answers)
-    return Whole(metric, answers, verdict, lines, agreed, hypothetical=hypothetical)
+    by = AGREEMENT if context.spec.judge == AGREEMENT else LABELS
+    known = _labelled(context, data, reference, answers) if by == AGREEMENT else None
+    return Whole(metric, answers, verdict, lines, agreed, by, known, hypothetical=hypothetical)
+
+
+def _labelled(
+    context: Context, data: DatasetRef, reference: Artifact, answers: Artifact
+) -> Optional[dict[str, Any]]:
+    """None: no sample has a class, or the answers have none that could be compared with it."""
+    wanted = context.spec.agreement
+    classes = [sample.label for sample in data.dataset.validation]
+    if wanted is None or wanted.kind != "top1" or all(item is None for item in classes):
+        return None
+    rule = Rule(wanted.kind, wanted.path)
+    found = {"native": reference, "served": answers}
+    return {name: labelled.accuracy(rule, classes, item.info["answers"]) for name, item in found.items()}
 
 
 def agreement_of(context: Context, reference: Artifact, answers: Artifact) -> Optional[dict[str, Any]]:

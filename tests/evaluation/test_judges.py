@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.data.labels import Sample
+from toolkit.evaluation import judges
+from toolkit.evaluation.metrics import Counts
+
+OPS = """
+def decode(request, options):
+    return {"size": len(request["image"]), **options}
+
+
+def answer(payload):
+    return {"classes": [{"id": payload["size"]}]}
+
+
+class Sizes:
+    def __init__(self, options):
+        self.options = options
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "ops.py").write_text(OPS)
+    (tmp_path / "a.jpg").write_bytes(b"abc")
+    return tmp_path
+
+
+@pytest.fixture
+def sample(folder: Path) -> Sample:
+    return Sample("a.jpg", folder / "a.jpg")
+
+
+def options(**changes: Any) -> dict[str, Any]:
+    return {
+        "request": "ops:decode",
+        "request_options": {"extra": 1},
+        "response": "ops:answer",
+        "kind": "top1",
+        "path": "classes.id",
+        **changes,
+    }
+
+
+def agreement(folder: Path, **changes: Any) -> Any:
+    return judges.make(folder, ("agreement", options(**changes)))
+
+
+def test_a_reference_to_the_pipelines_folder_makes_the_judge_there(folder: Path) -> None:
+    judge: Any = judges.make(str(folder), ("ops:Sizes", {"exact": True}))
+    assert judge.options == {"exact": True}
+
+
+def test_agreement_gives_the_model_what_a_request_with_the_file_becomes(folder: Path, sample: Sample) -> None:
+    assert agreement(folder).payload(sample) == {"size": 3, "extra": 1}
+
+
+def test_native_fp32_agrees_with_itself(folder: Path, sample: Sample) -> None:
+    assert agreement(folder).counts(sample, {"size": 3}) == Counts(1, 1, 1)
+
+
+@pytest.mark.parametrize(("reference", "matched"), [(3, 1), (4, 0)])
+def test_others_are_compared_with_its_answer_to_the_same_sample(
+    folder: Path, sample: Sample, reference: int, matched: int
+) -> None:
+    judge = agreement(folder, reference={"a.jpg": {"classes": [{"id": reference}]}})
+    assert judge.counts(sample, {"size": 3}) == Counts(matched, 1, 1)
+
+
+def test_a_sample_that_native_fp32_did_not_answer_is_an_error(folder: Path, sample: Sample) -> None:
+    with pytest.raises(KeyError):
+        agreement(folder, reference={"b.jpg": {}}).counts(sample, {"size": 3})
+
+
+def test_whole_answers_are_compared_as_they_are(folder: Path, sample: Sample) -> None:
+    judge = agreement(folder, response=None, reference={"a.jpg": {"classes": [{"id": 3}]}})
+    assert judge.counts(sample, {"classes": [{"id": 3}]}) == Counts(1, 1, 1)
+
+
+def test_the_unit_is_that_of_the_rule(folder: Path, sample: Sample) -> None:
+    judge = agreement(folder, response=None, kind="text", path="text", reference={"a.jpg": {"text": "abcd"}})
+    assert judge.counts(sample, {"text": "abxd"}) == Counts(3, 4, 4)
