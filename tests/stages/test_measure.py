@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Optional
@@ -119,7 +120,8 @@ def by_agreement(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr(child, "call", call)
     native = Variant("net", PredictorOptions(), planted.artifact({}, "native"))
     monkeypatch.setattr(variants, "native", lambda *_: native)
-    dataset = SimpleNamespace(split=lambda _: [None] * 9, validation=[None] * 9)
+    samples = [SimpleNamespace(image=Path("a.jpg"))] * 9
+    dataset = SimpleNamespace(split=lambda _: samples, validation=samples)
     data: Any = SimpleNamespace(dataset=dataset, digest="digest", directory=tmp_path)
     candidate = Variant("net", PredictorOptions(backend="onednn"), planted.artifact({}, "fp32"))
     return context, data, native, candidate, told
@@ -137,8 +139,20 @@ def test_without_labels_native_fp32_answers_first_and_others_are_judged_by_that(
     assert len(told) == 2
 
 
+def test_the_only_model_s_answers_are_whole_answers_and_not_measured_again(by_agreement: Any) -> None:
+    context, data, _, candidate, told = by_agreement
+    measured = measure.run_model(context, data, candidate, "validation")
+    whole = measure.run_pipeline(context, data, {"net": candidate})
+    assert len(told) == 2, "native FP32's, and the candidate's"
+    assert whole.key == measured.key
+    assert whole.info["answers"] == measured.info["answers"]
+    assert whole.info["images"] == ["a.jpg"] * 9
+
+
 def test_whole_answers_without_labels_are_judged_by_those_of_native_fp32(by_agreement: Any) -> None:
     context, data, native, candidate, told = by_agreement
+    net = context.spec.models["net"].model_copy(update={"judge": "judge:Classes"})
+    context = replace(context, spec=context.spec.model_copy(update={"models": {"net": net}}))
     measure.run_pipeline(context, data, {"net": candidate})
     assert [item.get("reference") for item in told] == [None, ANSWERED]
     assert all(item["response"] is None for item in told), "they are answers already"

@@ -14,7 +14,7 @@ from toolkit import child, cpu
 from toolkit.child import Progress
 from toolkit.data.dataset import VALIDATION
 from toolkit.engines import kernels
-from toolkit.errors import ChildError, ToolkitError
+from toolkit.errors import ChildError, ModelError, ToolkitError
 from toolkit.evaluation.judges import REFERENCE
 from toolkit.evaluation.metrics import Counts
 from toolkit.spec import AGREEMENT
@@ -190,6 +190,8 @@ def run_pipeline(
     """
     spec, judge = context.spec, context.spec.judge_of()
     part = part if part is not None else range(len(data.dataset.validation))
+    if len(spec.steps) == 1 and spec.judge == spec.models[spec.steps[0]].judge == AGREEMENT:
+        return _whole_of(run_model(context, data, chosen[spec.steps[0]], VALIDATION, part, level), data, part)
     reference = _reference_of_pipeline(context, data, chosen)
     models = [
         {
@@ -236,6 +238,15 @@ def run_pipeline(
             )
         ),
     )
+
+
+def _whole_of(measured: Artifact, data: DatasetRef, part: range) -> Artifact:
+    """The measurement of a model whose answers are whole answers, so that nothing is measured twice."""
+    problem = problem_of(measured)
+    if problem is not None:
+        raise ModelError(f"a model that was to give whole answers {problem}", where=str(measured.path))
+    images = [str(data.dataset.validation[index].image) for index in part]
+    return Artifact(measured.path, measured.key, {**measured.info, "images": images})
 
 
 def _reference_of_pipeline(
