@@ -78,8 +78,8 @@ def test_a_wrong_answer_is_reported_with_image_protocol_expected_and_got(door: D
         Golden("count", image, {**EXPECTED, "lines": LINES[:1]}),
     )
     assert "2 differences" in message
-    assert "text over HTTP: line 0: expected text 'goodbye', got '你好, world'" in message
-    assert "count over HTTP: expected 1 lines ['你好, world'], got 2 lines" in message
+    assert "text over HTTP: lines[0].text: expected 'goodbye', got '你好, world'" in message
+    assert "count over HTTP: lines: expected 1 items [{'text': '你好, world'" in message
     assert "good over" not in message
 
 
@@ -154,14 +154,36 @@ def test_within_the_tolerances_answers_agree(got: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("got", "difference"),
     [
-        (changed(0, score=0.98765 - 0.0101), "line 0: expected score"),
-        (changed(0, score=float("nan")), "line 0: expected score"),
-        (changed(1, box=[[1.5, 20.0], [30.0, 21.1], [30.0, 30.25], [1.5, 30.25]]), "line 1: expected box"),
-        (changed(1, text="x"), "line 1: expected text"),
+        (changed(0, score=0.98765 - 0.0101), "lines[0].score: expected"),
+        (changed(0, score=float("nan")), "lines[0].score: expected"),
+        (
+            changed(1, box=[[1.5, 20.0], [30.0, 21.1], [30.0, 30.25], [1.5, 30.25]]),
+            "lines[1].box[1][1]: expected",
+        ),
+        (changed(1, text="x"), "lines[1].text: expected"),
         ({**EXPECTED, "width": 65}, "width: expected 64, got 65"),
-        ({**EXPECTED, "lines": []}, "expected 2 lines"),
+        ({**EXPECTED, "lines": []}, "lines: expected 2 items"),
+        ({"lines": LINES, "width": 64}, "height: missing"),
+        ({**EXPECTED, "depth": 3}, "depth: not expected"),
     ],
 )
 def test_beyond_the_tolerances_the_difference_is_named(got: dict[str, Any], difference: str) -> None:
     (found,) = compare(EXPECTED, got)
     assert found.startswith(difference)
+
+
+CLASSES = {"classes": [{"id": 3, "name": "tabby", "score": 0.5}], "values": [250.0]}
+
+
+@pytest.mark.parametrize(
+    ("got", "differences"),
+    [
+        ({"classes": [{"id": 3, "name": "tabby", "score": 0.509}], "values": [252.4]}, 0),
+        ({"classes": [{"id": 4, "name": "tabby", "score": 0.5}], "values": [250.0]}, 1),
+        ({"classes": [{"id": 3, "name": "tiger", "score": 0.52}], "values": [252.6]}, 3),
+        ({"classes": {}, "values": None}, 2),
+        ([], 1),
+    ],
+)
+def test_answers_of_any_shape_are_compared(got: Any, differences: int) -> None:
+    assert len(compare(CLASSES, got)) == differences

@@ -81,7 +81,7 @@ def test_each_refusal_has_a_type_a_status_and_the_words_of_the_service(
 def test_an_answer_that_is_no_prediction_is_the_servers_fault(client: Client, replica: FakeReplica) -> None:
     replica.plan.lines = [{"text": 5}]
     with pytest.raises(ServerFault, match=r"lines\[0\].text must be a string"):
-        client.predict("ocr", png())
+        _ = client.predict("ocr", png()).lines
 
 
 def test_a_timeout_ends_the_call(client: Client, replica: FakeReplica) -> None:

@@ -18,6 +18,19 @@ def broken(change: Any) -> object:
     return data
 
 
+def read(data: object) -> Any:
+    prediction = parse_prediction(data)
+    return prediction.lines, prediction.width, prediction.height
+
+
+def test_an_answer_that_is_no_text_is_there_as_it_came() -> None:
+    classes = [{"id": 3, "name": "tabby"}]
+    prediction = parse_prediction({"classes": classes})
+    assert prediction["classes"] == prediction.raw["classes"] == classes
+    with pytest.raises(KeyError):
+        prediction["lines"]
+
+
 def test_a_prediction_has_its_lines_its_size_and_what_the_service_said() -> None:
     prediction = parse_prediction(GOOD)
     assert prediction.lines == (Line("a", 1.0, ((1.0, 2.0), (3.5, 2.0), (3.5, 4.0), (1.0, 4.0))),)
@@ -49,5 +62,5 @@ def test_an_answer_of_another_shape_is_the_servers_fault_and_the_message_names_t
     data: object, place: str
 ) -> None:
     with pytest.raises(ServerFault) as caught:
-        parse_prediction(data)
+        read(data)
     assert place in caught.value.message

@@ -59,7 +59,7 @@ def test_each_replica_is_asked_all_golden_images_and_what_must_be_refused(
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"lines": [{**LINES[0], "text": "wrong"}]}, "64.png: line 0: expected text 'right', got 'wrong'"),
+        ({"lines": [{**LINES[0], "text": "wrong"}]}, "64.png: lines[0].text: expected 'right', got 'wrong'"),
         ({"lines": [{**LINES[0], "text": "right", "score": 0.98764}]}, "not what the first replica answered"),
         ({"err_no": 53, "err_msg": "no"}, "64.png: expected a prediction, got error 53: no"),
         ({"delay": 2.0}, "64.png: expected a prediction, got TimeoutError: no answer in time"),

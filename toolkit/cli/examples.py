@@ -34,8 +34,7 @@ def endpoints(state: State) -> str:
         "from pathlib import Path",
         "from toolkit.client import GrpcClient",
         f"with GrpcClient({', '.join([repr(state.grpc_target), *_arguments(access)])}) as client:",
-        f"    for line in client.predict({state.name!r}, Path(sys.argv[1])).lines:",
-        '        print(f"{line.score:.2f} {line.text}")',
+        f"    print(client.predict({state.name!r}, Path(sys.argv[1])).raw)",
         "EOF",
     ]
     return "\n".join(lines)

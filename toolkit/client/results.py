@@ -1,9 +1,9 @@
-"""The prediction of an OCR model, as the program that asked gets it."""
+"""The answer of a pipeline, as the program that asked gets it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from toolkit.client.errors import ServerFault
@@ -28,36 +28,54 @@ class Line:
 
 @dataclass(frozen=True)
 class Prediction:
-    """All lines of one image, in the order of the service.
+    """What a pipeline answered; of an OCR pipeline also as lines of text.
 
     Attributes:
-        width, height: size of the image in pixels, as the service decoded it.
         raw: the JSON object that the service answered.
     """
 
-    lines: tuple[Line, ...]
-    width: int
-    height: int
-    raw: Mapping[str, Any] = field(repr=False, compare=False)
+    raw: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        """A member of the answer.
+
+        Raises:
+            KeyError: it has no such member.
+        """
+        return self.raw[name]
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """All lines of the image, in the order of the service.
+
+        Raises:
+            ServerFault: the answer has no lines of text; the message names the place.
+        """
+        lines = self.raw.get("lines")
+        if not isinstance(lines, list):
+            raise _not_a_prediction("lines", "a list", lines)
+        return tuple(_line(f"lines[{index}]", line) for index, line in enumerate(lines))
+
+    @property
+    def width(self) -> int:
+        """Of the image in pixels, as the service decoded it; raises as `lines` does."""
+        return _size("width", self.raw.get("width"))
+
+    @property
+    def height(self) -> int:
+        """Of the image in pixels, as the service decoded it; raises as `lines` does."""
+        return _size("height", self.raw.get("height"))
 
 
 def parse_prediction(data: object) -> Prediction:
-    """Read the JSON object `{"lines": [{"text", "score", "box"}], "width", "height"}`.
+    """Read the JSON object that a pipeline answers.
 
     Raises:
-        ServerFault: it is something else; the message names the place.
+        ServerFault: it is no object.
     """
     if not isinstance(data, Mapping):
         raise _not_a_prediction("the answer", "a JSON object", data)
-    lines = data.get("lines")
-    if not isinstance(lines, list):
-        raise _not_a_prediction("lines", "a list", lines)
-    return Prediction(
-        lines=tuple(_line(f"lines[{index}]", line) for index, line in enumerate(lines)),
-        width=_size("width", data.get("width")),
-        height=_size("height", data.get("height")),
-        raw=data,
-    )
+    return Prediction(data)
 
 
 def _line(where: str, data: object) -> Line:
