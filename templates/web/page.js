@@ -66,7 +66,7 @@ async function read(file) {
       signal: asking.signal,
     });
     const roundTrip = performance.now() - started;
-    if (!Array.isArray(content.lines)) throw new Failure({ words: "strange" });
+    if (content === null || typeof content !== "object" || Array.isArray(content)) throw new Failure({ words: "strange" });
     if (asking !== state.asking) return;
     const timing = parseServerTiming(response.headers.get("Server-Timing"));
     Object.assign(state, { answer: content, text, roundTrip, timing });
@@ -132,19 +132,25 @@ function showResult() {
   const { file, answer } = state;
   find("file-name").textContent = file.name;
   find("image").alt = file.name;
-  const size = answer ? `${answer.width} × ${answer.height} · ${bytes(file.size)}` : bytes(file.size);
+  const size = answer && answer.width ? `${answer.width} × ${answer.height} · ${bytes(file.size)}` : bytes(file.size);
   find("file-size").textContent = size;
   clearAnswer();
   const busy = document.body.dataset.state === "busy";
   find("status").textContent = find("none").textContent = busy ? say("reading") : "";
   find("none").hidden = !busy;
   if (!answer) return;
-  find("count").textContent = answer.lines.length;
   showTimes(state.roundTrip, state.timing);
-  showBoxes(answer);
-  showLines(answer);
-  find("status").textContent = say("done", { count: answer.lines.length, time: milliseconds(state.roundTrip) });
   for (const id of ["json", "curl"]) find(id).hidden = false;
+  // What a pipeline answers that reads no text is shown as it is.
+  const read = Array.isArray(answer.lines);
+  for (const id of ["counted", "text"]) find(id).hidden = !read;
+  find("json").open = find("json").open || !read;
+  if (read) {
+    find("count").textContent = answer.lines.length;
+    showBoxes(answer);
+    showLines(answer);
+  }
+  find("status").textContent = say(read ? "done" : "answeredIn", { count: answer.lines?.length, time: milliseconds(state.roundTrip) });
   find("json").querySelector("pre").textContent = printed(answer);
   find("curl").querySelector("pre").textContent = command();
 }

@@ -3,11 +3,11 @@
 
 const WORDS = {
   en: {
-    title: "Read text in images",
+    title: "Ask with an image",
     switch: "中文",
     drop: "Drop an image anywhere",
     dropMore: "or paste it from the clipboard",
-    take: "Read the text in a photo",
+    take: "Ask with a photo",
     takeMore: "Take one, or choose it",
     choose: "Choose an image",
     sample: "Try a sample",
@@ -36,6 +36,7 @@ const WORDS = {
     retry: "Try again",
     reading: "Reading …",
     done: "{count} lines in {time}",
+    answeredIn: "Answered in {time}",
     keyTitle: "This service asks for an API key",
     keyHint: "It stays in this page's memory and is forgotten when the page is closed.",
     keyRefused: "The service refused this key. Check it, or ask its operator for another.",
@@ -80,11 +81,11 @@ const WORDS = {
     },
   },
   zh: {
-    title: "识别图片中的文字",
+    title: "用图片提问",
     switch: "English",
     drop: "将图片拖到页面任意位置",
     dropMore: "或直接从剪贴板粘贴",
-    take: "识别照片中的文字",
+    take: "用照片提问",
     takeMore: "拍一张，或从相册选择",
     choose: "选择图片",
     sample: "试试示例",
@@ -113,6 +114,7 @@ const WORDS = {
     retry: "重试",
     reading: "正在识别…",
     done: "{count} 行，用时 {time}",
+    answeredIn: "用时 {time}",
     keyTitle: "此服务需要 API 密钥",
     keyHint: "密钥只保存在本页内存中，关闭页面即清除。",
     keyRefused: "服务拒绝了这个密钥。请检查，或向服务管理员索取新的密钥。",

@@ -42,7 +42,7 @@ TIMING = (
 
 
 class FakeDesk:
-    """Reads the size of an image with Pillow, turned upright if `upright`, and `lines` in each."""
+    """Reads the size of an image with Pillow, turned upright if `upright`, and `lines` in each; or gives `answer`."""
 
     def __init__(self, catalog: Catalog = CATALOG, max_body_bytes: int = 1_000_000) -> None:
         self.options = GatewayOptions("127.0.0.1", 0, 0, max_body_bytes=max_body_bytes)
@@ -50,6 +50,7 @@ class FakeDesk:
         self.ready = True
         self.lines = LINES
         self.upright = True
+        self.answer: dict[str, Any] | None = None
         self.fault: Fault | None = None
 
     def slot(self) -> AbstractContextManager[None]:
@@ -63,7 +64,8 @@ class FakeDesk:
                 width, height = (ImageOps.exif_transpose(opened) if self.upright else opened).size
         except UnidentifiedImageError as error:
             raise BadRequest("not an image", "send the bytes of an image file") from error
-        return json.dumps({"lines": self.lines, "width": width, "height": height})
+        lines = {"lines": self.lines, "width": width, "height": height}
+        return json.dumps(lines if self.answer is None else self.answer)
 
     async def pipeline(self, request: bytes, deadline: Deadline) -> bytes:
         raise NotImplementedError

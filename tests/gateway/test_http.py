@@ -274,9 +274,10 @@ def test_the_openapi_description_shows_what_to_send_and_what_comes_back(door: Do
     operation = door.ask("GET", "/openapi.json").json["paths"]["/predict/{model}"]["post"]
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
     assert schema["required"] == ["image"]
-    assert operation["responses"]["200"]["content"]["application/json"]["schema"] == {
-        "$ref": "#/components/schemas/PredictionBody"
-    }
+    # What is in the answer is the pipeline's affair.
+    answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    assert answer["type"] == "object"
+    assert answer["additionalProperties"]
     assert {"400", "413", "429", "503", "504"} <= set(operation["responses"])
 
 

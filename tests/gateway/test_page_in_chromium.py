@@ -74,6 +74,19 @@ def test_the_page_shows_what_was_read_in_both_languages_and_themes(desk: FakeDes
     assert seen.server == "82 ms"
 
 
+def test_an_answer_without_text_is_shown_as_it_came(desk: FakeDesk, page: Browser, tmp_path: Path) -> None:
+    desk.answer = {"classes": [{"id": 281, "name": "tabby", "score": 0.9}]}
+    send(page, image(tmp_path / "image.jpg"))
+    assert json.loads(page.one("#json pre").text) == desk.answer
+    assert not page.one("#text").is_displayed()
+    assert not page.one("#counted").is_displayed()
+    assert texts(page, "#lines li") == []
+    desk.answer = None
+    send(page, image(tmp_path / "another.jpg"))
+    assert page.one("#text").is_displayed()
+    assert page.one("#count").text == str(len(LINES))
+
+
 def test_what_a_model_reads_is_text_whatever_it_looks_like(page: Browser, tmp_path: Path) -> None:
     send(page, image(tmp_path / "image.jpg"))
     assert texts(page, "#lines .text")[1] == "<img src=x onerror=alert(1)>"
@@ -281,11 +294,11 @@ def test_without_the_services_own_times_only_the_round_trip_is_shown(
 def test_a_chinese_browser_gets_chinese(desk: FakeDesk) -> None:
     with served(app(desk)) as url, browser("zh-CN") as chinese:
         chinese.open(url)
-        assert chinese.one("h1").text == "识别图片中的文字"
+        assert chinese.one("h1").text == "用图片提问"
         chinese.one("#language").click()
-        assert chinese.one("h1").text == "Read text in images"
+        assert chinese.one("h1").text == "Ask with an image"
         chinese.driver.refresh()
-        assert chinese.one("h1").text == "Read text in images", "the choice is kept"
+        assert chinese.one("h1").text == "Ask with an image", "the choice is kept"
 
 
 def test_no_process_and_no_file_outlives_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:

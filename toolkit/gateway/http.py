@@ -89,7 +89,7 @@ def _predict_routes(desk: Desk) -> APIRouter:
 
     @router.post(
         "/predict/{model}",
-        summary="One image in, its lines of text out",
+        summary="One image in, the pipeline's answer out",
         responses=schemas.RESPONSES,
         openapi_extra=schemas.REQUEST_BODY,
     )

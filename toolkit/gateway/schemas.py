@@ -21,22 +21,6 @@ class PredictBody(pydantic.BaseModel):
     image: str
 
 
-class LineBody(pydantic.BaseModel):
-    """One line of text; the corners of its box are in pixels of the image as sent."""
-
-    text: str
-    score: float
-    box: list[tuple[float, float]]
-
-
-class PredictionBody(pydantic.BaseModel):
-    """The lines of one image, and its size in pixels."""
-
-    lines: list[LineBody]
-    width: int
-    height: int
-
-
 class ErrorDetail(pydantic.BaseModel):
     """The HTTP status once more, what happened, and what to do about it."""
 
@@ -59,7 +43,7 @@ REQUEST_BODY: dict[str, Any] = {
 }
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"model": PredictionBody},
+    200: {"model": dict[str, Any]},
     **{status: {"model": ErrorBody} for status in (400, 404, 408, 413, 415, 429, 500, 503, 504)},
 }
 
