@@ -152,6 +152,9 @@ class DataSpec(Section):
         description="function (directory, options, progress) in the pipeline's folder"
     )
     options: dict[str, Any] = Field(default_factory=dict, description="handed to the generator")
+    packages: tuple[str, ...] = Field(
+        default=(), description="installed packages whose versions decide what the generator writes"
+    )
 
 
 class GateSpec(Section):

@@ -14,19 +14,8 @@ from toolkit.data.dataset import Dataset
 from toolkit.stages.context import Context
 from toolkit.store import digest
 
-# The packages that decide what a rendered page looks like, to the pixel.
-_RENDERING = (
-    "pillow",
-    "opencv-python-headless",
-    "numpy",
-    "matplotlib",
-    "mplfonts",
-    "font-roboto",
-    "font-caladea",
-    "font-lato",
-    "font-amatic-sc",
-    "font-source-sans-pro",
-)
+# What decodes, draws and encodes any image.
+_IMAGING = ("pillow", "opencv-python-headless", "numpy")
 
 
 @dataclass(frozen=True)
@@ -59,7 +48,7 @@ def _own(context: Context) -> Path:
     return context.artifact(
         "dataset",
         context.spec.name,
-        {"options": spec.options, "packages": digest.of_packages(_RENDERING)},
+        {"options": spec.options, "packages": digest.of_packages([*_IMAGING, *spec.packages])},
         (place if place.is_dir() else place.with_suffix(".py"),),
         lambda target, progress: _generate(context, target, progress),
     ).path
