@@ -64,6 +64,8 @@ def from_layer(
     del progress
     import paddle
 
+    # Random weights are the same each time that the layer is exported.
+    paddle.seed(0)
     network = _make_layer(layer, arguments, search_path)
     if weights is not None:
         _load_weights(network, Path(weights))
