@@ -156,13 +156,15 @@ ci: venv ## Run here what the rendered CI workflows run, from export to the bund
 	@$(TOOLKIT) ci $(RELEASE_OPTIONS) $(ARGS)
 
 ## Development
-.PHONY: test test-e2e test-rollouts test-container test-schemas chaos rollouts canary soak bench overhead fuzz lint format lock schema clean
+.PHONY: test test-e2e test-rollouts test-pipelines test-container test-schemas chaos rollouts canary soak bench overhead fuzz lint format lock schema clean
 test: venv ## Unit tests and one real deployment
-	@$(BIN)/python -m pytest -m "not long and not rollouts" $(ARGS)
+	@$(BIN)/python -m pytest -m "not long and not rollouts and not pipelines" $(ARGS)
 test-e2e: venv ## The tests that take many minutes
 	@$(BIN)/python -m pytest -m long $(ARGS)
 test-rollouts: venv ## Deployments, rollbacks and canaries with real replicas, and SIGKILL at every step of one
 	@$(BIN)/python -m pytest -m rollouts $(ARGS)
+test-pipelines: venv ## Deploy every pipeline on little data, ask it over HTTP and gRPC, and stop it
+	@$(BIN)/python -m pytest -m pipelines $(ARGS)
 test-container: venv ## Build images, run the rendered Deployment of them with podman, ask it, upgrade and stop it (needs BASE)
 	@$(BIN)/python -m tests.containers $(MODEL_OPTIONS) $(call option,--base,BASE) $(call option,--release,RELEASE) $(ARGS)
 test-schemas: venv ## Fetch what `make test` checks objects of Argo Rollouts, KServe and Prometheus' operator by (needs npm)

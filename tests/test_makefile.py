@@ -27,6 +27,7 @@ OTHERS = (
     "test",
     "test-e2e",
     "test-rollouts",
+    "test-pipelines",
     "test-container",
     "test-schemas",
     "lint",

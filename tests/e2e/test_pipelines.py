@@ -1,0 +1,79 @@
+"""Every pipeline of the repository, deployed, asked over each protocol, and stopped; `make test-pipelines` runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.harness import PAGES, ROOT, free_port, listening
+from tests.processes import processes_of
+from toolkit import pipeline, spec
+from toolkit.client import GrpcClient, HttpClient
+
+PIPELINES = ROOT / "pipelines"
+
+# Little data: whether all of it works is the question here, not how well.
+_COUNTS = {"counts": {"calibration": 4, "search": 6, "validation": 12}}
+SMALL: dict[str, dict[str, Any]] = {
+    "classification": _COUNTS,
+    "ocr": PAGES,
+    "orientation": {"pages": {"calibration": 1, "search": 1, "validation": 2}},
+    "resnet50": _COUNTS,
+}
+
+
+@pytest.fixture(params=spec.available(PIPELINES))
+def deployed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Path, int, int]]:
+    """A pipeline by its name, its small dataset, and the ports of its service."""
+    name = request.param
+    data, build, ports = tmp_path / "data", tmp_path / "build", (free_port(), free_port())
+    plan = spec.load(PIPELINES, name)
+    data.mkdir()
+    generator = pipeline.resolve(plan.directory, plan.data.generator)
+    generator(data, {**plan.data.options, **SMALL[name]}, lambda done, total: None)
+    try:
+        run(
+            "deploy", name, build, "--data", str(data), "--budget", "60s",
+            "--http-port", str(ports[0]), "--grpc-port", str(ports[1]),
+        )  # fmt: skip
+        yield name, data, *ports
+        run("stop", name, build)
+        assert not listening(ports[0])
+        assert not listening(ports[1])
+    finally:
+        left = processes_of(tmp_path)
+        for process in left:
+            process.kill()
+    assert not left, f"left behind: {left}"
+
+
+def run(command: str, name: str, build: Path, *arguments: str) -> None:
+    argv = [sys.executable, "-m", "toolkit", command, "--model", name, "--build", str(build), *arguments]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=1400, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.pipelines
+@pytest.mark.timeout(1500)
+def test_a_pipeline_is_deployed_and_answers_the_same_over_every_protocol(
+    deployed: tuple[str, Path, int, int],
+) -> None:
+    name, data, http_port, grpc_port = deployed
+    image = sorted((data / "images").iterdir())[-1]
+    with (
+        HttpClient(f"http://127.0.0.1:{http_port}", timeout=60) as http,
+        GrpcClient(f"127.0.0.1:{grpc_port}", timeout=60) as rpc,
+    ):
+        answer = http.predict(name, image).raw
+        assert rpc.predict(name, image).raw == answer
+    for output in spec.load(PIPELINES, name).outputs:
+        assert output.path.partition(".")[0] in answer
+
+
+def test_every_pipeline_has_small_data_here() -> None:
+    assert sorted(SMALL) == spec.available(PIPELINES)
