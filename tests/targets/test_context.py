@@ -61,6 +61,11 @@ def test_without_an_extra_of_its_own_a_pipeline_gets_what_every_service_needs() 
     assert "rapidocr-paddle" not in names
 
 
+def test_an_engine_comes_with_the_models_that_run_in_it() -> None:
+    assert "openvino" not in pinned(packages.requirements("ocr", ["paddle"])["service.txt"])
+    assert "openvino" in pinned(packages.requirements("ocr", ["openvino", "paddle"])["service.txt"])
+
+
 @pytest.fixture
 def assembled(tmp_path: Path) -> Iterator[Path]:
     release = tmp_path / "release"

@@ -63,7 +63,8 @@ def image_command(
     tag = f"{plan(run.spec).image}:{version}"
     dockerfile = _dockerfile(run, "Dockerfile.paddle" if paddle else "Dockerfile", version)
     run.home.mkdir(parents=True, exist_ok=True)
-    with context.assembled(run.spec.name, dockerfile, run.home, release=directory) as folder:
+    engines = release.read(directory).engines
+    with context.assembled(run.spec.name, dockerfile, run.home, release=directory, engines=engines) as folder:
         _build(run, found, folder, tag, base, further)
     _tell(as_json, found, tag)
 
@@ -98,7 +99,9 @@ def image_build(
     tag = f"{plan(run.spec).image}-build:{version}"
     dockerfile = _dockerfile(run, "Dockerfile.build", version)
     run.home.mkdir(parents=True, exist_ok=True)
-    with context.assembled(run.spec.name, dockerfile, run.home, spec=run.spec.directory) as folder:
+    with context.assembled(
+        run.spec.name, dockerfile, run.home, spec=run.spec.directory, engines=run.spec.engines
+    ) as folder:
         _build(run, found, folder, tag, base, further)
     _tell(as_json, found, tag)
 

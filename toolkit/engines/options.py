@@ -63,6 +63,11 @@ class PredictorOptions:
         return "native" if self.backend == "native" else self.precision
 
     @property
+    def engine(self) -> str:
+        """The engine that runs it: `paddle` or `openvino`."""
+        return "openvino" if self.backend == "openvino" else "paddle"
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the options, in hex: equal digests run a model in the same way."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()

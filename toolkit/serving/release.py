@@ -151,6 +151,11 @@ class Release(_Part):
     watch: Watch = Watch()
     agreement: Optional[Agreement] = None
 
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The engines that its models run in: `paddle`, `openvino`."""
+        return tuple(sorted({item.predictor_options.engine for item in self.steps}))
+
 
 def read(directory: Path) -> Release:
     """The release in `directory`.

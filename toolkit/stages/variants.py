@@ -39,7 +39,7 @@ class Variant:
     @property
     def engine(self) -> str:
         """The engine that runs it: `paddle` or `openvino`."""
-        return "openvino" if self.options.backend == "openvino" else "paddle"
+        return self.options.engine
 
     @property
     def name(self) -> str:

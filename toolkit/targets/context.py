@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +17,12 @@ _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 @contextmanager
 def assembled(
-    pipeline: str, dockerfile: str, beside: Path, release: Optional[Path] = None, spec: Optional[Path] = None
+    pipeline: str,
+    dockerfile: str,
+    beside: Path,
+    release: Optional[Path] = None,
+    spec: Optional[Path] = None,
+    engines: Iterable[str] = (),
 ) -> Iterator[Path]:
     """Such a folder, gone afterwards.
 
@@ -26,11 +31,12 @@ def assembled(
         beside: an existing directory on a disk with room for a copy of the release.
         release: what the service serves.
         spec: the folder of a pipeline, for the build side, which gets the whole lock too.
+        engines: that its models run in.
     """
     with TemporaryDirectory(dir=beside, prefix=".image-") as name:
         folder = Path(name)
         (folder / "requirements").mkdir()
-        for file, text in packages.requirements(pipeline).items():
+        for file, text in packages.requirements(pipeline, engines).items():
             (folder / "requirements" / file).write_text(text, encoding="utf-8")
         for code in (templates.TEMPLATES, templates.TEMPLATES.with_name("toolkit")):
             shutil.copytree(code, folder / code.name, ignore=_LEFT_OUT)

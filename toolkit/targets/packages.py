@@ -22,14 +22,15 @@ _SERVE = "serve"
 _NAME = re.compile(r"^[A-Za-z0-9][\w.-]*")
 
 
-def requirements(pipeline: str) -> Mapping[str, str]:
+def requirements(pipeline: str, engines: Iterable[str] = ()) -> Mapping[str, str]:
     """Requirements files by their names: `installer.txt`, to be installed first, and `service.txt`.
 
     Args:
         pipeline: what it needs is in the extra of its name in `setup.cfg`, if there is one.
+        engines: that models run in; those beside Paddle have extras of their own.
     """
     locked = lockfile.read(LOCK)
-    needed = _closure(locked, _roots(("install_requires", _SERVE, pipeline)))
+    needed = _closure(locked, _roots(("install_requires", _SERVE, pipeline, *engines)))
     return {
         "installer.txt": "".join(locked[name].text for name in INSTALLER),
         "service.txt": "".join(locked[name].text for name in sorted(needed - set(INSTALLER))),
