@@ -126,6 +126,7 @@ def test_an_unknown_pipeline_is_answered_with_those_there_are(pipelines: Path) -
         (lambda data: data.update(gate={"max_drp": 1}), "gate.max_drp", "max_drop"),
         (lambda data: data.update(serving={"thread": 2}), "serving.thread", "threads"),
         (lambda data: data["data"].update(genrator="a:b"), "data.genrator", "generator"),
+        (lambda data: data.update(tune={"serving": {"worker": [1]}}), "tune.serving.worker", "workers"),
         (lambda data: net(data).update(qantize={}), "models.net.qantize", "quantize"),
         (lambda data: net(data)["source"].update(dirctory="x"), "models.net.source.dirctory", "directory"),
         (
@@ -191,6 +192,19 @@ def test_an_unknown_key_that_resembles_none_is_not_corrected(pipelines: Path) ->
             "`gate.inconclusive` is 'maybe', must be 'accept', 'reject' or 'next'",
         ),
         (lambda data: data.update(request="decode"), "`request` is 'decode'"),
+        (
+            lambda data: data.update(tune={"options": {"other": {}}}),
+            "tune.options: 'other' is none of the steps net",
+        ),
+        (
+            lambda data: (
+                net(data).update(options={"size": 1}),
+                data.update(tune={"options": {"net": {"sice": [2]}}}),
+            ),
+            "tune.options.net: 'sice' is none of the model's options size",
+        ),
+        (lambda data: data.update(tune={"clients": [4, 2]}), "the `clients` must rise"),
+        (lambda data: data.update(tune={"serving": {"threads": [0]}}), "`tune.serving.threads.0` is 0"),
         (lambda data: data.update(name="../up"), "`name` is '../up'"),
         (lambda data: net(data).update(inputs={"x": [1, 0]}), "`models.net.inputs.x.1` is 0"),
         (lambda data: net(data).update(inputs={}), "`models.net.inputs` is {}: at least one is needed"),
@@ -377,3 +391,11 @@ def test_a_source_directory_is_looked_up_in_its_package_or_beside_the_spec(tmp_p
     assert (found / "inference.pdmodel").is_file()
     plain = ocr.models["det"].source.model_copy(update={"package": None, "directory": "m"})
     assert source_directory(plain, tmp_path) == tmp_path / "m"
+
+
+def test_what_is_tuned_is_of_no_stage_s_key(pipelines: Path) -> None:
+    before = changed(pipelines, lambda data: None)
+    plain = read(before).model_dump(mode="json")
+    after = read(changed(pipelines, lambda data: data.update(tune={"budget_seconds": 7})))
+    assert after.tune.budget_seconds == 7
+    assert after.model_dump(mode="json") == plain
