@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from toolkit import process
 from toolkit.cli import profile as command
 from toolkit.errors import DataError
-from toolkit.stages import evaluate, profile, render
+from toolkit.stages import evaluate, profile, tuned
 from toolkit.supervisor import state as states
 
 SHAPES = [
@@ -90,7 +90,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, Any, int]]:
 
     monkeypatch.setattr(profile, "run", run)
     monkeypatch.setattr(evaluate, "run", lambda _: "an outcome")
-    monkeypatch.setattr(render, "run", lambda *_: SimpleNamespace(path=Path("rendered")))
+    monkeypatch.setattr(tuned, "run", lambda *_: SimpleNamespace(path=Path("rendered")))
     return calls
 
 

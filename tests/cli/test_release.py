@@ -277,8 +277,8 @@ def render_for_fakes(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Releases that replicas without a model can serve: what they read in every image is the release's precision."""
     render_it = render.run
 
-    def run(context: Context, outcome: Outcome) -> Artifact:
-        found = render_it(context, outcome)
+    def run(context: Context, outcome: Outcome, *choice: Any) -> Artifact:
+        found = render_it(context, outcome, *choice)
         path = folder / found.key
         if not path.exists():
             shutil.copytree(found.path, path)

@@ -22,7 +22,7 @@ from toolkit.cli.options import (
     stage_options,
     take_settings,
 )
-from toolkit.stages import evaluate, render, report
+from toolkit.stages import evaluate, report, tuned
 from toolkit.stages.context import Context
 from toolkit.supervisor import journal, lock
 from toolkit.supervisor import state as states
@@ -101,7 +101,7 @@ def _built(context: Context, result: results.Result) -> tuple[Path, Any]:
     """The release, rendered, and its evaluation."""
     outcome = evaluate.run(context)
     result.update(verdict=results.summary(outcome.result), report=str(report.run(outcome)))
-    return render.run(context, outcome).path, outcome.result
+    return tuned.run(context, outcome).path, outcome.result
 
 
 def _bundled(found: Bundled, result: results.Result) -> tuple[Path, Any]:

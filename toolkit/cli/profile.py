@@ -10,7 +10,7 @@ import click
 
 from toolkit.cli import show
 from toolkit.cli.options import context_of, stage_options
-from toolkit.stages import evaluate, profile, render
+from toolkit.stages import evaluate, profile, tuned
 from toolkit.supervisor import state as states
 from toolkit.supervisor.state import State
 
@@ -45,7 +45,7 @@ def profile_command(as_json: bool, image: Optional[Path], rounds: int, **options
         click.echo(f"warning: {_shared(running)}", err=True)
         directory = running.target.directory
     else:
-        directory = render.run(context, evaluate.run(context)).path
+        directory = tuned.run(context, evaluate.run(context)).path
     found = profile.run(directory, image, rounds, context.logs, context.console)
     if as_json:
         show.as_json({**found, "shared_with": running.pid if running else None})

@@ -25,7 +25,7 @@ from toolkit.cli.options import (
 )
 from toolkit.errors import ServiceError, TemplateError
 from toolkit.serving import release
-from toolkit.stages import evaluate, render
+from toolkit.stages import evaluate, tuned
 from toolkit.stages.context import Context
 from toolkit.supervisor import control, deployed, journal, lock
 from toolkit.supervisor import state as states
@@ -100,7 +100,7 @@ def _what_to_start(command: click.Context, as_json: bool, options: dict[str, Any
         target = replace(known.now, settings=settings_given(settings, known.now.settings, names))
         target.verify()
         return context, target
-    return context, Target(str(render.run(context, evaluate.run(context)).path), settings)
+    return context, Target(str(tuned.run(context, evaluate.run(context)).path), settings)
 
 
 @click.command("smoke")

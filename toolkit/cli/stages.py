@@ -18,9 +18,9 @@ from toolkit.stages import (
     export,
     optimize,
     quantize,
-    render,
     report,
     search,
+    tuned,
 )
 from toolkit.stages.context import Context
 from toolkit.store.artifact import Artifact
@@ -95,7 +95,7 @@ convert_command = _command("convert", "Write the chosen models in Paddle Serving
 render_command = _command(
     "render",
     "Write the release: chosen models, configs from templates/, golden requests.",
-    lambda context: {context.spec.name: render.run(context, evaluate.run(context))},
+    lambda context: {context.spec.name: tuned.run(context, evaluate.run(context))},
 )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Optional
 from toolkit import cpu
 from toolkit.child import Progress
 from toolkit.console import Console
+from toolkit.errors import ReleaseError
 from toolkit.spec import PipelineSpec
 from toolkit.store import digest
 from toolkit.store.artifact import Artifact, Key, Store
@@ -56,6 +57,7 @@ class Context:
         precision: the only precision to try; None: those of the spec.
         budget: seconds for the search; None: those of the spec.
         console: where progress is shown.
+        found_only: nothing is built; what is not there yet is an error.
         known: what this run has already looked up; the store is not asked twice.
     """
 
@@ -65,6 +67,7 @@ class Context:
     precision: Optional[str]
     console: Console
     budget: Optional[float] = None
+    found_only: bool = False
     known: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
@@ -120,6 +123,9 @@ class Context:
         Args:
             ingredients: all that the result depends on, apart from code: options, keys of inputs, versions.
             code: modules and packages whose change makes the result another.
+
+        Raises:
+            ReleaseError: it is not there, and nothing is to be built.
         """
         key = Key(stage, name, {**ingredients, "code": digest.of_code(*_COMMON_CODE, *code)})
         if key.digest not in self.known:
@@ -132,6 +138,13 @@ class Context:
         if found is not None:
             self.console.unchanged(key.stage, key.name)
             return found
+        if self.found_only:
+            raise ReleaseError(
+                f"{self.spec.name} has not been built as its spec, data and code are now: {key.stage} of {key.name} "
+                "is missing",
+                where=str(self.store.directory),
+                remedy=f"`make render MODEL={self.spec.name}` first, with the same DATA=, PRECISION= and BUDGET=",
+            )
 
         def build(directory: Path) -> Mapping[str, Any]:
             with self.console.working(key.stage, key.name) as progress:

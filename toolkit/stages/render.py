@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -19,6 +19,7 @@ from toolkit.serving.release import (
     PIPELINE_DIR,
     RELEASE_FILE,
 )
+from toolkit.spec.tuned import Choice
 from toolkit.stages import convert
 from toolkit.stages.context import PACKAGE, Context
 from toolkit.stages.evaluate import Outcome
@@ -40,12 +41,14 @@ class _Part:
 
     Attributes:
         place: in the release; empty for the release itself.
+        source: the place in the evaluation of its golden requests.
         outcomes: the verdict on each model: `pass` or `inconclusive`, or empty.
         converted: the serving directories.
         agreement: of its answers with native FP32's; None: not measured.
     """
 
     place: str
+    source: str
     models: Mapping[str, Variant]
     outcomes: Mapping[str, str]
     converted: Mapping[str, Artifact]
@@ -62,7 +65,8 @@ class _Part:
         return self.place.rpartition("/")[2] or here
 
     def _step(self, context: Context, name: str) -> dict[str, Any]:
-        model, options = context.spec.models[name], self.models[name].options
+        model = context.spec.models[name]
+        options = replace(self.models[name].options, threads=context.spec.serving.threads)
         return {
             "name": name,
             "model": name,
@@ -75,13 +79,20 @@ class _Part:
         }
 
 
-def run(context: Context, outcome: Outcome) -> Artifact:
+_AS_THE_SPEC_SAYS = Choice()
+
+
+def run(context: Context, outcome: Outcome, choice: Choice = _AS_THE_SPEC_SAYS) -> Artifact:
     """The release with the models that were chosen, and its spares.
+
+    Args:
+        choice: values in the place of those of the spec, and which variant of the release is the release.
 
     Raises:
         TemplateError: a template cannot be rendered, or renders what Paddle Serving does not read.
     """
-    parts = _parts(context, outcome)
+    context = replace(context, spec=choice.applied(context.spec))
+    parts = _parts(context, outcome, choice)
     return context.artifact(
         "render",
         context.spec.name,
@@ -99,23 +110,37 @@ def run(context: Context, outcome: Outcome) -> Artifact:
     )
 
 
-def _parts(context: Context, outcome: Outcome) -> list[_Part]:
+def write(context: Context, outcome: Outcome, choice: Choice, target: Path) -> None:
+    """The release alone, without its spares, into the empty directory `target` instead of the store; as `run`."""
+    context = replace(context, spec=choice.applied(context.spec))
+    _render_part(context, outcome, _parts(context, outcome, choice)[0], target)
+
+
+def _parts(context: Context, outcome: Outcome, choice: Choice) -> list[_Part]:
     """The release itself, and its spares."""
+    found = [_main(context, outcome), *_spares(context, outcome)]
+    if choice.variant == release.FP32:
+        # As with PRECISION=fp32, it is what one would go back to, and what lesser processors run.
+        return [replace(part, place="") for part in found if part.place == release.FP32]
+    return found
+
+
+def _main(context: Context, outcome: Outcome) -> _Part:
     entries = outcome.result["models"]
     rows = {name: {row["label"]: row for row in entry["candidates"]} for name, entry in entries.items()}
     served = {
         name: rows[name].get(entry["chosen"], {}).get("verdict", {}).get("outcome", "")
         for name, entry in entries.items()
     }
-    found = [("", outcome.chosen, served, outcome.result["end_to_end"]["agreement"])]
+    models, agreed = outcome.chosen, outcome.result["end_to_end"]["agreement"]
+    return _Part("", "", models, served, _converted(context, models), agreed)
+
+
+def _spares(context: Context, outcome: Outcome) -> Iterator[_Part]:
     for place, models in outcome.spares.items():
         recorded = outcome.result["spares"][place]
         told = {name: entry["outcome"] for name, entry in recorded["models"].items()}
-        found.append((place, models, told, recorded["agreement"]))
-    return [
-        _Part(place, models, told, _converted(context, models), agreed)
-        for place, models, told, agreed in found
-    ]
+        yield _Part(place, place, models, told, _converted(context, models), recorded["agreement"])
 
 
 def _converted(context: Context, models: Mapping[str, Variant]) -> dict[str, Artifact]:
@@ -139,7 +164,7 @@ def _render_part(context: Context, outcome: Outcome, part: _Part, target: Path) 
     shutil.copytree(
         context.spec.directory, target / PIPELINE_DIR, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
     )
-    shutil.copytree(outcome.artifact.path / part.place / GOLDEN_DIR, target / GOLDEN_DIR)
+    shutil.copytree(outcome.artifact.path / part.source / GOLDEN_DIR, target / GOLDEN_DIR)
     _render_configs(context, outcome, part, target)
     _render_monitoring(context, target / MONITORING_DIR)
 
