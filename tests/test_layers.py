@@ -43,7 +43,8 @@ RANKS = {
     "targets": 4,
     "stages": 6,
     "supervisor": 5,
-    "cli": 7,
+    "tuning": 7,
+    "cli": 8,
 }
 OWNERS = {
     "paddle": {"engines"},

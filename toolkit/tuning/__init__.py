@@ -1,0 +1,1 @@
+"""Which configuration of a release serves most on this machine: measured against real services, see `search`."""
