@@ -13,11 +13,13 @@ MODEL ?= ocr#         pipeline to work on, a folder of pipelines/
 DATA ?=#              data to calibrate and evaluate with, instead of what the pipeline names
 TO ?=#                what `make rollback` goes to: fp32, or back to release; the release before if not given
 PRECISION ?=#         candidate to serve instead of the one that wins: int8, bf16 or fp32
-BUDGET ?=#            time for the search for INT8 candidates: 90s, 5m, 1h (that of the spec if not given)
+BUDGET ?=#            time for the search for INT8 candidates, or for `make tune`: 90s, 5m, 1h (the spec's if not given)
 STRICT ?=#            1: `make evaluate`, `release` and `ci` fail too if the verdict on what would be served is inconclusive
 HOST ?=#              address to listen on (127.0.0.1 if not given)
 HTTP_PORT ?=#         port for HTTP (9393 if not given)
 GRPC_PORT ?=#         port for gRPC (9394 if not given)
+TARGET_P99_MS ?=#     what `make tune` keeps the 99th percentile of the latency within (that of the spec if not given)
+MEMORY_MB ?=#         what `make tune` keeps the memory of the service within (any if not given)
 REPLICAS ?=#          replica processes (as many as the cores bear if not given)
 API_KEYS ?=#          file of API keys that clients must have one of
 TLS_CERT ?=#          certificate (PEM) that both ports speak TLS with
@@ -66,13 +68,14 @@ BUNDLE_OPTIONS = $(if $(value RELEASE),$(call option,--release,RELEASE) $(DIST_O
 DEPLOY_OPTIONS = $(STAGE_OPTIONS) $(PORT_OPTIONS) $(call option,--replicas,REPLICAS) \
     $(call option,--api-keys,API_KEYS) $(call option,--tls-cert,TLS_CERT) $(call option,--tls-key,TLS_KEY) \
     $(call option,--tls-client-ca,TLS_CLIENT_CA)
+TUNE_OPTIONS = $(call option,--target-p99,TARGET_P99_MS) $(call option,--memory-mb,MEMORY_MB)
 IMAGE_OPTIONS = $(call option,--version,VERSION) $(call option,--base,BASE)
 
 .PHONY: help venv
 help:
 	@awk '/^## / { printf "\n%s:\n", substr($$0, 4) } \
 	    /^[a-z][a-z0-9-]*:.* ## / { split($$0, part, ":.* ## "); printf "  %-15s %s\n", part[1], part[2] } \
-	    /^[A-Z_]+ [?]=/ { split($$0, part, / [?]= *|# +/); \
+	    /^[A-Z0-9_]+ [?]=/ { split($$0, part, / [?]= *|# +/); \
 	        printf "  %-15s %s\n", part[1] "=" part[2], part[3] }' $(firstword $(MAKEFILE_LIST))
 
 # What every other target needs: .venv as the lock has it. Silent and quick when it is.
@@ -112,7 +115,7 @@ smoke: venv ## Ask the running service over HTTP and gRPC and check its answers
 	@$(TOOLKIT) smoke $(MODEL_OPTIONS) $(ARGS)
 
 ## The running service
-.PHONY: serve status rollback history logs stop profile shapes
+.PHONY: serve status rollback history logs stop profile shapes tune
 serve: venv ## Run the service in the foreground, for systemd and containers
 	@$(TOOLKIT) serve $(DEPLOY_OPTIONS) $(ARGS)
 status: venv ## Say whether the service of MODEL runs, where and since when
@@ -130,6 +133,8 @@ profile: venv ## Show where the time of a request goes, down to the engine's ope
 	@$(TOOLKIT) profile $(STAGE_OPTIONS) $(call option,--image,IMAGE) $(ARGS)
 shapes: venv ## Show which input shapes the models meet on DATA, and what padding to few sizes costs
 	@$(TOOLKIT) shapes $(MODEL_OPTIONS) $(call option,--data,DATA) $(ARGS)
+tune: venv ## Find the configuration that serves most on this machine, for the next deploy (TARGET_P99_MS=, MEMORY_MB=)
+	@$(TOOLKIT) tune $(STAGE_OPTIONS) $(TUNE_OPTIONS) $(ARGS)
 
 ## Releases of a version
 .PHONY: release releases verify diff keygen

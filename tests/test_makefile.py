@@ -19,7 +19,7 @@ DEPLOYING = ("deploy", "launch", "serve")
 RUNNING = ("smoke", "status", "history", "logs", "stop")
 BACK = ("rollback",)
 RELEASING = ("release", "releases", "verify", "diff", "keygen")
-MEASURING = ("profile", "shapes", "chaos", "rollouts", "canary", "soak", "bench", "overhead", "fuzz")
+MEASURING = ("profile", "shapes", "tune", "chaos", "rollouts", "canary", "soak", "bench", "overhead", "fuzz")
 ELSEWHERE = ("targets", "image", "image-build", "ci")
 OTHERS = (
     "setup",
@@ -53,6 +53,8 @@ EVERY_VARIABLE = {
     "HOST": "0.0.0.0",
     "HTTP_PORT": "80",
     "GRPC_PORT": "81",
+    "TARGET_P99_MS": "800",
+    "MEMORY_MB": "3000",
     "REPLICAS": "3",
     "API_KEYS": "k",
     "TLS_CERT": "c",
@@ -104,7 +106,7 @@ def test_make_alone_lists_every_target_with_a_line_about_it() -> None:
 
 
 def test_make_alone_lists_every_variable_with_its_default() -> None:
-    variables = dict(re.findall(r"^  ([A-Z_]+)=(\S*) +\S+ \S+", make().stdout, flags=re.MULTILINE))
+    variables = dict(re.findall(r"^  ([A-Z0-9_]+)=(\S*) +\S+ \S+", make().stdout, flags=re.MULTILINE))
     assert variables == {
         "MODEL": "ocr",
         "DATA": "",
@@ -115,6 +117,8 @@ def test_make_alone_lists_every_variable_with_its_default() -> None:
         "HOST": "",
         "HTTP_PORT": "",
         "GRPC_PORT": "",
+        "TARGET_P99_MS": "",
+        "MEMORY_MB": "",
         "REPLICAS": "",
         "API_KEYS": "",
         "TLS_CERT": "",
@@ -164,6 +168,7 @@ def test_a_target_is_the_command_of_its_name(target: str) -> None:
         ),
         (("profile",), [*MODEL, *BUILD, "-v", *DATA, "--image", "i.jpg"]),
         (("shapes",), [*MODEL, *BUILD, "-v", "--data", "images"]),
+        (("tune",), [*MODEL, *BUILD, "-v", *DATA, "--target-p99", "800", "--memory-mb", "3000"]),
         (RUNNING, [*MODEL, *BUILD, "-v"]),
         (("targets",), [*MODEL, *BUILD, "-v", *VERSION]),
         (("image",), [*MODEL, *BUILD, "-v", *DATA, *VERSION, "--base", "b", "--release", "ocr-1.4.0", *DIST]),

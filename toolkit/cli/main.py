@@ -40,6 +40,7 @@ COMMANDS = {
     "ci": "targets:ci_command",
     "profile": "profile:profile_command",
     "shapes": "shapes:shapes_command",
+    "tune": "tune:tune_command",
     "schema": "project:schema",
     "clean": "project:clean",
 }

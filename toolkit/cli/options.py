@@ -90,14 +90,15 @@ _MODEL = [
     click.option("-v", "--verbose", is_flag=True, help="Say in detail what is done."),
     json_option,
 ]
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["int8", "bf16", "fp32"]),
+    help="Serve only this; int8 and bf16 fail if they do not pass the gate, fp32 is native then.",
+)
 _STAGE = [
     *_MODEL,
     data_option,
-    click.option(
-        "--precision",
-        type=click.Choice(["int8", "bf16", "fp32"]),
-        help="Serve only this; int8 and bf16 fail if they do not pass the gate, fp32 is native then.",
-    ),
+    precision_option,
     click.option(
         "--budget",
         type=Duration(),
