@@ -88,9 +88,10 @@ class Store:
         partial = self.directory / "partial"
         partial.mkdir(parents=True, exist_ok=True)
         workplace = Path(tempfile.mkdtemp(prefix=f"{_short(key)}-", dir=partial))
+        started = time.monotonic()
         try:
             info = dict(builder(workplace))
-            _write_manifest(workplace, key, info)
+            _write_manifest(workplace, key, info, time.monotonic() - started)
             self._publish(workplace, self._path(key))
         finally:
             shutil.rmtree(workplace, ignore_errors=True)
@@ -136,7 +137,8 @@ def _clear_leftover(path: Path, locks: Path, own: str) -> None:
         logger.debug("%s is being built", path)
 
 
-def _write_manifest(directory: Path, key: Key, info: Mapping[str, Any]) -> None:
+def _write_manifest(directory: Path, key: Key, info: Mapping[str, Any], seconds: float) -> None:
+    """Write it; `seconds` is what the builder took, with all that it built on the way."""
     manifest = {
         "stage": key.stage,
         "name": key.name,
@@ -144,6 +146,7 @@ def _write_manifest(directory: Path, key: Key, info: Mapping[str, Any]) -> None:
         "ingredients": key.ingredients,
         "info": info,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seconds": round(seconds, 1),
         "files": {str(path.relative_to(directory)): _entry(path) for path in digest.files_in(directory)},
     }
     (directory / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
