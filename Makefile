@@ -33,7 +33,8 @@ A ?=#                 release that `make diff` compares with
 B ?=#                 the release to compare
 DIST ?= dist#         directory of releases
 BASE ?=#              image that `make image` and `make image-build` begin with, by its digest
-IMAGE ?=#             image for `make profile` and `make overhead`, instead of those of the release
+IMAGE ?=#             image for `make profile`, `profile-model` and `overhead`, instead of those of the release
+STEP ?=#              model of the pipeline for `make profile-model`
 SECONDS ?= 120#       how long `make chaos`, and each target of `make fuzz`, run
 REQUESTS ?= 5000#     how many `make soak` sends
 BUILD ?= build#       directory for everything that is built
@@ -115,7 +116,7 @@ smoke: venv ## Ask the running service over HTTP and gRPC and check its answers
 	@$(TOOLKIT) smoke $(MODEL_OPTIONS) $(ARGS)
 
 ## The running service
-.PHONY: serve status rollback history logs stop profile shapes tune
+.PHONY: serve status rollback history logs stop profile profile-model shapes tune
 serve: venv ## Run the service in the foreground, for systemd and containers
 	@$(TOOLKIT) serve $(DEPLOY_OPTIONS) $(ARGS)
 status: venv ## Say whether the service of MODEL runs, where and since when
@@ -135,6 +136,8 @@ shapes: venv ## Show which input shapes the models meet on DATA, and what paddin
 	@$(TOOLKIT) shapes $(MODEL_OPTIONS) $(call option,--data,DATA) $(ARGS)
 tune: venv ## Find the configuration that serves most on this machine, for the next deploy (TARGET_P99_MS=, MEMORY_MB=)
 	@$(TOOLKIT) tune $(STAGE_OPTIONS) $(TUNE_OPTIONS) $(ARGS)
+profile-model: venv ## Show the operators of the model STEP, as exported and as served, side by side
+	@$(TOOLKIT) profile-model $(STAGE_OPTIONS) $(call option,--step,STEP) $(call option,--image,IMAGE) $(ARGS)
 
 ## Releases of a version
 .PHONY: release releases verify diff keygen

@@ -19,7 +19,8 @@ DEPLOYING = ("deploy", "launch", "serve")
 RUNNING = ("smoke", "status", "history", "logs", "stop")
 BACK = ("rollback",)
 RELEASING = ("release", "releases", "verify", "diff", "keygen")
-MEASURING = ("profile", "shapes", "tune", "chaos", "rollouts", "canary", "soak", "bench", "overhead", "fuzz")
+MEASURING = ("profile", "profile-model", "shapes", "tune", "chaos", "rollouts", "canary", "soak", "bench")
+MEASURING += ("overhead", "fuzz")
 ELSEWHERE = ("targets", "image", "image-build", "ci")
 OTHERS = (
     "setup",
@@ -67,6 +68,7 @@ EVERY_VARIABLE = {
     "B": "ocr-1.4.0",
     "BASE": "b",
     "IMAGE": "i.jpg",
+    "STEP": "rec",
     "SECONDS": "9",
     "REQUESTS": "8",
     "V": "1",
@@ -133,6 +135,7 @@ def test_make_alone_lists_every_variable_with_its_default() -> None:
         "DIST": "dist",
         "BASE": "",
         "IMAGE": "",
+        "STEP": "",
         "SECONDS": "120",
         "REQUESTS": "5000",
         "BUILD": "build",
@@ -169,6 +172,7 @@ def test_a_target_is_the_command_of_its_name(target: str) -> None:
         (("profile",), [*MODEL, *BUILD, "-v", *DATA, "--image", "i.jpg"]),
         (("shapes",), [*MODEL, *BUILD, "-v", "--data", "images"]),
         (("tune",), [*MODEL, *BUILD, "-v", *DATA, "--target-p99", "800", "--memory-mb", "3000"]),
+        (("profile-model",), [*MODEL, *BUILD, "-v", *DATA, "--step", "rec", "--image", "i.jpg"]),
         (RUNNING, [*MODEL, *BUILD, "-v"]),
         (("targets",), [*MODEL, *BUILD, "-v", *VERSION]),
         (("image",), [*MODEL, *BUILD, "-v", *DATA, *VERSION, "--base", "b", "--release", "ocr-1.4.0", *DIST]),

@@ -41,6 +41,7 @@ COMMANDS = {
     "profile": "profile:profile_command",
     "shapes": "shapes:shapes_command",
     "tune": "tune:tune_command",
+    "profile-model": "profile_model:profile_model_command",
     "schema": "project:schema",
     "clean": "project:clean",
 }
