@@ -188,7 +188,7 @@ canary: venv ## Give a good release and bad ones requests while clients ask, and
 	@$(BIN)/python -m tests.canary $(MODEL_OPTIONS) $(call option,--replicas,REPLICAS) $(ARGS)
 soak: venv ## Send REQUESTS images of mixed sizes to the running service, and watch the memory of its replicas
 	@$(BIN)/python -m tests.soak --home $(call quoted,BUILD)/$(call quoted,MODEL) --requests $(REQUESTS) $(ARGS)
-bench: venv ## Compare how long images of DATA take in process: the release, its FP32, RapidOCR where it is installed
+bench: venv ## Measure the release over images of DATA: models, pipeline, service, against the stock one, and stages
 	@$(BIN)/python -m tests.bench $(MODEL_OPTIONS) $(call option,--data,DATA) $(ARGS)
 overhead: venv ## Say what the front door adds to a request with IMAGE over one to a replica
 	@$(BIN)/python -m tests.overhead --home $(call quoted,BUILD)/$(call quoted,MODEL) $(call option,--image,IMAGE) $(ARGS)

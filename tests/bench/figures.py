@@ -9,27 +9,37 @@ import numpy as np
 
 _DRAWS, _CONFIDENCE = 10_000, 0.95
 
+# By item, and of each by round.
+Seconds = Sequence[Sequence[float]]
 
-def table(seconds: Mapping[str, Sequence[Sequence[float]]], first: str) -> dict[str, dict[str, Any]]:
-    """By way: `milliseconds` an image, and `times` as long as `first` takes, with `low` and `high`.
 
-    Of the rounds of each image the median counts, and of these the mean over the images. The interval is a bootstrap
-    over images, which are drawn together for both ways, with a confidence of 95 %.
+def table(seconds: Mapping[str, Seconds], first: str) -> dict[str, dict[str, Any]]:
+    """By way: `milliseconds` an image, and `times` as long as `first` takes, with `low` and `high`; see `ratio`.
 
     Args:
         seconds: by way, image and round.
     """
-    medians = {way: np.median(np.array(rows), axis=1) for way, rows in seconds.items()}
-    count = len(medians[first])
-    drawn = np.random.default_rng(0).integers(count, size=(_DRAWS, count))
-    rows = {}
-    for way, times in medians.items():
-        ratios = times[drawn].sum(axis=1) / medians[first][drawn].sum(axis=1)
-        low, high = np.quantile(ratios, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
-        rows[way] = {
-            "milliseconds": 1000 * float(times.mean()),
-            "times": float(times.sum() / medians[first].sum()),
-            "low": float(low),
-            "high": float(high),
+    return {
+        way: {
+            "milliseconds": 1000 * float(_medians(rows).mean()),
+            **dict(zip(("times", "low", "high"), ratio(rows, seconds[first]))),
         }
-    return rows
+        for way, rows in seconds.items()
+    }
+
+
+def ratio(one: Seconds, other: Seconds) -> tuple[float, float, float]:
+    """How many times as long `one` takes as `other`, and the ends of the interval with a confidence of 95 %.
+
+    Of the rounds of each item the median counts. The interval is a bootstrap over items, which are drawn together for
+    both.
+    """
+    first, second = _medians(one), _medians(other)
+    drawn = np.random.default_rng(0).integers(len(first), size=(_DRAWS, len(first)))
+    ratios = first[drawn].sum(axis=1) / second[drawn].sum(axis=1)
+    low, high = np.quantile(ratios, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+    return float(first.sum() / second.sum()), float(low), float(high)
+
+
+def _medians(rows: Seconds) -> Any:
+    return np.array([np.median(times) for times in rows])

@@ -2,53 +2,52 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
-import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.bench import contestants
-from tests.bench.contestants import Contestant
-from tests.chaos.service import Service, running
-from toolkit.client import HttpClient
+from tests.bench import asking, contestants
+from tests.bench.load import Ask, saturate
+from tests.bench.worker import Worker
+from tests.chaos.service import Service
 
-_TIMEOUT = 120.0
-
-Ask = Callable[[Path], object]
+Say = Callable[[str], None]
 
 
 def compare(
-    release: Path, images: Sequence[Path], cores: Sequence[int], clients: int, seconds: float, rounds: int
+    service: Service,
+    release: Path,
+    images: Sequence[Path],
+    cores: Sequence[int],
+    clients: int,
+    seconds: float,
+    rounds: int,
+    say: Say,
 ) -> dict[str, Any]:
     """Images a second of both ways, medians of the rounds; `share`: of what the processes do, what the service does.
 
     Args:
-        cores: one replica, and one process, for each.
+        service: of the release, with one replica for each core, each of which has met all images.
+        cores: one process for each.
         clients: of the service, that ask without a pause.
         seconds: of each way in each round, at least.
     """
     with ExitStack() as stack:
         workers = [
-            stack.enter_context(Contestant(contestants.of_release, str(release), core)) for core in cores
+            stack.enter_context(Worker(contestants.timed, (contestants.of_release, release), core))
+            for core in cores
         ]
-        service = stack.enter_context(running(release, len(cores)))
-        asking = [stack.enter_context(_client(service)) for _ in range(clients)]
-        ways: dict[str, list[Ask]] = {
-            "in_process": list(workers),
-            "service": [partial(client.predict, service.plan.name) for client in asking],
-        }
+        asked = [stack.enter_context(asking.http(service)) for _ in range(clients)]
+        ways: dict[str, list[Ask]] = {"in_process": list(workers), "service": list(asked)}
         rates: dict[str, list[float]] = {way: [] for way in ways}
-        # Each replica and each process has to have met all shapes.
-        for asks in ways.values():
-            saturate(asks, images, 0, at_least=2 * len(images) * len(cores))
-        for _ in range(rounds):
+        # Each process has to have met all shapes.
+        saturate(workers, images, 0, at_least=2 * len(images) * len(cores))
+        for number in range(rounds):
             for way, asks in ways.items():
-                rates[way].append(saturate(asks, images, seconds))
+                rates[way].append(saturate(asks, images, seconds).rate)
+            say(f"service and in process, saturated: round {number + 1} of {rounds}")
     medians = {way: statistics.median(found) for way, found in rates.items()}
     pairs = [one / other for one, other in zip(rates["service"], rates["in_process"])]
     return {
@@ -58,36 +57,3 @@ def compare(
         "share": statistics.median(pairs),
         "shares": pairs,
     }
-
-
-def saturate(asks: Sequence[Ask], images: Sequence[Path], seconds: float, at_least: int = 0) -> float:
-    """Images a second of all `asks` side by side, each without a pause, over whole images of all.
-
-    Raises:
-        Exception: what an ask raised.
-    """
-    begin = time.monotonic()
-    ends: list[float] = []
-    errors: list[BaseException] = []
-    turn = itertools.count()
-
-    def work(ask: Ask) -> None:
-        try:
-            while not errors and (time.monotonic() < begin + seconds or len(ends) < at_least):
-                ask(images[next(turn) % len(images)])
-                ends.append(time.monotonic())
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=work, args=(ask,)) for ask in asks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return len(ends) / (max(ends) - begin)
-
-
-def _client(service: Service) -> HttpClient:
-    return HttpClient(service.state.http_url, _TIMEOUT)
