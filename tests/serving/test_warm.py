@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from toolkit.engines.signature import Signature, Tensor
@@ -29,8 +31,10 @@ class Engine:
         return {"y": feed["image"]}
 
 
-def warm_up(seconds: float = 60.0, within: float = 60.0, capacity: int = 128) -> WarmUp:
-    return WarmUp(seconds, time.monotonic() + within, capacity)
+def warm_up(
+    seconds: float = 60.0, within: float = 60.0, capacity: int = 128, limit: int | None = None
+) -> WarmUp:
+    return WarmUp(seconds, time.monotonic() + within, capacity, limit)
 
 
 class Listing:
@@ -102,6 +106,24 @@ def test_no_more_is_run_than_the_engine_keeps_of_all_models_together() -> None:
     second = together(engine, ONE, listed(4, 5))
     assert (second.run, engine.compiled[-1]) == (1, (4, 3))
     assert "the engine keeps 1 of them: raise serving.cache_capacity" in str(second)
+
+
+def test_it_ends_before_a_fixed_limit_of_memory_would_end_the_replica(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine()
+    megabytes = iter([50, 59, 60, 60])
+    process = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=next(megabytes) << 20))
+    monkeypatch.setattr(psutil, "Process", lambda: process)
+    done = warm_up(limit=100)(engine, ONE, listed(1, 2, 3, 4))
+    assert engine.compiled == [(1, 3), (2, 3)]
+    assert str(done).endswith(" s, then it had 60% of serving.memory_limit_megabytes")
+
+
+def test_a_process_that_has_too_much_already_runs_nothing_and_one_with_room_all() -> None:
+    engine = Engine()
+    assert warm_up(limit=1)(engine, ONE, listed(1, 2)).run == 0
+    assert warm_up(limit=1 << 20)(engine, ONE, listed(1, 2)).run == 2
 
 
 def test_a_shape_that_the_model_refuses_is_an_error_with_the_shape() -> None:

@@ -177,7 +177,8 @@ def build(directory: Path, release: Release, beat: Beat, deadline: float) -> Gra
     ops: list[ModelOp] = []
     models: dict[str, ModelThread] = {}
     capacity = min(item.predictor_options.cache_capacity for item in release.steps)
-    warm_up = WarmUp(release.limits.warm_seconds, deadline, capacity)
+    limit = release.limits.memory_limit_megabytes
+    warm_up = WarmUp(release.limits.warm_seconds, deadline, capacity, limit)
     for item in release.steps:
         models[item.name] = _load(directory, item, beat)
         step = pipeline.resolve(code, item.step)(item.options)
