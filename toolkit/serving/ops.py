@@ -182,8 +182,8 @@ def build(directory: Path, release: Release, beat: Beat, deadline: float) -> Gra
     for item in release.steps:
         models[item.name] = _load(directory, item, beat)
         step = pipeline.resolve(code, item.step)(item.options)
-        # Native kernels are the same for all shapes.
-        if item.predictor_options.backend == "onednn":
+        # Native kernels are the same for all shapes; the others are compiled for each.
+        if item.predictor_options.backend != "native":
             known = signature.read(_place(directory, item))
             logger.info("warmed up %s: %s", item.name, warm_up(models[item.name], known, step))
         before = ModelOp(item.name, before, step, models[item.name], beat)
