@@ -131,6 +131,16 @@ def test_a_withdrawn_replica_gets_nothing_and_one_that_is_added_gets_what_waits(
     run(work)
 
 
+def test_it_is_deserted_when_nobody_is_left_and_not_before_anybody_came() -> None:
+    lane: Any = Lane()
+    pool = Pool(2)
+    assert not pool.deserted
+    pool.add(lane)
+    assert not pool.deserted
+    pool.withdraw(lane)
+    assert pool.deserted
+
+
 def test_who_waits_until_the_deadline_is_told_whether_there_was_nobody_or_too_much_to_do() -> None:
     async def work() -> None:
         with pytest.raises(NotReady):

@@ -1,6 +1,6 @@
-"""python -m tests.supervisor.replica RELEASE_DIR SOCKET PARENT MAILBOX: a fake replica in a process of its own.
+"""python -m tests.supervisor.replica RELEASE_DIR SOCKET PARENT MAILBOX WARM_SECONDS: a fake replica, as a process.
 
-It has no use for the mailbox: what it is asked is small.
+It has no use for the mailbox: what it is asked is small. Nor has it anything to warm up.
 It does what `fake.json` of its release says: `text` that it reads, `delay` of each answer, `start` seconds until it is
 there, `fails`: it ends at once with that exit code, `ends_at`: it ends at the request of that number.
 """
@@ -20,7 +20,7 @@ from toolkit import process
 from toolkit.serving.pulse import Pulse
 
 
-def main(release: str, socket: str, parent: str, _: str) -> None:
+def main(release: str, socket: str, parent: str, *_: str) -> None:
     process.die_with(int(parent))
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())

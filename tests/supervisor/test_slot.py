@@ -40,6 +40,7 @@ class Replica:
 
     Attributes:
         failure: raised by `start`.
+        warm: whether it was started to warm up; None: it was not started.
     """
 
     def __init__(self, generation: int, failure: Exception | None = None) -> None:
@@ -52,9 +53,11 @@ class Replica:
         self.megabytes = 10
         self.end = asyncio.Event()
         self.stops = 0
+        self.warm: bool | None = None
         self._failure = failure
 
-    async def start(self) -> None:
+    async def start(self, warm: bool = True) -> None:
+        self.warm = warm
         if self._failure is not None:
             raise self._failure
         await self.ask_golden()
@@ -143,6 +146,36 @@ def test_a_replica_that_could_not_be_started_is_stopped_before_the_next_attempt(
         await place.until(lambda: place.slot.status.state == status.READY and place.slot.status.pid == 4)
         assert [item.stops for item in place.made] == [1, 1, 1, 0]
         assert place.slot.status.restarts == (("exit", 1), ("start", 2))
+
+    live(work)
+
+
+def test_a_replica_warms_up_when_it_is_the_first_and_not_when_clients_wait_for_it() -> None:
+    async def work(place: Place) -> None:
+        place.failures = [ServiceError("it ended")]
+        place.made[0].end.set()
+        await place.until(lambda: place.slot.status.pid == 3)
+        assert [item.warm for item in place.made] == [True, False, False]
+
+    live(work)
+
+
+def test_a_replica_warms_up_while_another_one_serves() -> None:
+    async def work(place: Place) -> None:
+        other: Any = SimpleNamespace(index=1, in_flight=0, alone=False)
+        place.pool.add(other)
+        place.made[0].end.set()
+        await place.until(lambda: place.slot.status.pid == 2)
+        assert place.made[1].warm
+
+    live(work)
+
+
+def test_the_successor_of_a_swollen_replica_warms_up_since_that_one_still_serves() -> None:
+    async def work(place: Place) -> None:
+        place.made[0].megabytes = 90
+        await place.until(lambda: place.slot.status.pid == 2)
+        assert place.made[1].warm
 
     live(work)
 

@@ -37,6 +37,7 @@ class Pool:
     def __init__(self, depth: int) -> None:
         self._depth = depth
         self._endpoints: list[Endpoint] = []
+        self._has_served = False
         self._waiters: deque[_Waiter] = deque()
         self._mean_seconds = 0.0
         self.suspected: Callable[[Endpoint], None] = lambda endpoint: None
@@ -50,6 +51,11 @@ class Pool:
     def size(self) -> int:
         """Replicas that take requests."""
         return len(self._endpoints)
+
+    @property
+    def deserted(self) -> bool:
+        """Whether none is left of the replicas that took requests."""
+        return self._has_served and not self._endpoints
 
     @property
     def waiting(self) -> int:
@@ -66,6 +72,7 @@ class Pool:
     def add(self, endpoint: Endpoint) -> None:
         """Let a replica take requests."""
         if endpoint not in self._endpoints:
+            self._has_served = True
             self._endpoints.append(endpoint)
             self._wake()
 

@@ -165,11 +165,12 @@ class Graph:
     models: Mapping[str, ModelThread]
 
 
-def build(directory: Path, release: Release, beat: Beat, deadline: float) -> Graph:
+def build(directory: Path, release: Release, beat: Beat, warm_seconds: float, deadline: float) -> Graph:
     """The graph of the release in `directory`, its models loaded and warm.
 
     Args:
         beat: called after every piece of work.
+        warm_seconds: that models may be warmed up in all; 0: they are not.
         deadline: by when no more models are warmed up, on the monotonic clock.
     """
     code = directory / PIPELINE_DIR
@@ -177,13 +178,12 @@ def build(directory: Path, release: Release, beat: Beat, deadline: float) -> Gra
     ops: list[ModelOp] = []
     models: dict[str, ModelThread] = {}
     capacity = min(item.predictor_options.cache_capacity for item in release.steps)
-    limit = release.limits.memory_limit_megabytes
-    warm_up = WarmUp(release.limits.warm_seconds, deadline, capacity, limit)
+    warm_up = WarmUp(warm_seconds, deadline, capacity, release.limits.memory_limit_megabytes)
     for item in release.steps:
         models[item.name] = _load(directory, item, beat)
         step = pipeline.resolve(code, item.step)(item.options)
         # Native kernels are the same for all shapes; the others are compiled for each.
-        if item.predictor_options.backend != "native":
+        if warm_seconds and item.predictor_options.backend != "native":
             known = signature.read(_place(directory, item))
             logger.info("warmed up %s: %s", item.name, warm_up(models[item.name], known, step))
         before = ModelOp(item.name, before, step, models[item.name], beat)

@@ -1,10 +1,10 @@
 """A replica: one paddle_serving_server pipeline with thread ops in a process of its own, on a unix socket.
 
-    python -m toolkit.serving.replica RELEASE_DIR SOCKET PARENT_PID MAILBOX
+    python -m toolkit.serving.replica RELEASE_DIR SOCKET PARENT_PID MAILBOX WARM_SECONDS
 
 Runs in the directory that it is started in: SOCKET is a file name there, beside it are its pulse and its log.
-MAILBOX is an inherited file descriptor, see `toolkit/mailbox.py`. Ends on SIGTERM, and with the process that started
-it, however that one ends.
+MAILBOX is an inherited file descriptor, see `toolkit/mailbox.py`. WARM_SECONDS is how long it may warm up at most; 0:
+not at all. Ends on SIGTERM, and with the process that started it, however that one ends.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MESSAGE_BYTES = 256 * 1024 * 1024
 _WARM_SHARE = 0.5
 
 
-def main(release_dir: str, socket: str, parent: str, mailbox: str) -> None:
+def main(release_dir: str, socket: str, parent: str, mailbox: str, warm_seconds: str) -> None:
     """Serve until told to stop."""
     began = time.monotonic()
     process.die_with(int(parent))
@@ -45,7 +45,7 @@ def main(release_dir: str, socket: str, parent: str, mailbox: str) -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    server, grace = _start(Path(release_dir), socket, Delivery(int(mailbox)), began)
+    server, grace = _start(Path(release_dir), socket, Delivery(int(mailbox)), began, float(warm_seconds))
     logger.info("the replica serves on %s", socket)
     stopping.wait()
     logger.info("the replica stops")
@@ -61,7 +61,9 @@ def _end(failure: threading.ExceptHookArgs) -> None:
     os._exit(1)
 
 
-def _start(directory: Path, socket: str, delivery: Delivery, began: float) -> tuple[Any, float]:
+def _start(
+    directory: Path, socket: str, delivery: Delivery, began: float, warm_seconds: float
+) -> tuple[Any, float]:
     import grpc
     from paddle_serving_server.pipeline import pipeline_server
 
@@ -72,7 +74,8 @@ def _start(directory: Path, socket: str, delivery: Delivery, began: float) -> tu
     plan = release.read(directory)
     config = pipeline_server.ServerYamlConfChecker.load_server_yaml_conf(str(directory / release.CONFIG_FILE))
     deadline = began + _WARM_SHARE * plan.limits.start_seconds
-    graph = ops.build(directory, plan, Pulse(Path(socket).with_suffix(".pulse")).beat, deadline)
+    beat = Pulse(Path(socket).with_suffix(".pulse")).beat
+    graph = ops.build(directory, plan, beat, warm_seconds, deadline)
     for op in graph.ops:
         op.init_from_dict(config["op"][op.name])
     server = grpc.server(

@@ -60,14 +60,17 @@ class ReplicaProcess:
         self.endpoint = Endpoint(index, f"unix:{self._socket}", self._box)
         self.golden_at: float | None = None
 
-    async def start(self) -> None:
+    async def start(self, warm: bool = True) -> None:
         """Start it and wait for its golden inference.
+
+        Args:
+            warm: whether it may warm up for as long as the release says; else it is ready sooner.
 
         Raises:
             ServiceError: it ended, or did not answer rightly in time; with the last lines of its log.
         """
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        self._spawn()
+        self._spawn(self._plan.limits.warm_seconds if warm else 0.0)
         seconds = self._plan.limits.start_seconds
         asked = asyncio.ensure_future(self.ask_golden(wait=True))
         try:
@@ -81,8 +84,9 @@ class ReplicaProcess:
             raise self.failed(f"it ended with exit code {self._ended.result()} while it started")
         raise self.failed(f"it gave no answer within {seconds:g} s")
 
-    def _spawn(self) -> None:
+    def _spawn(self, warm_seconds: float) -> None:
         argv = [sys.executable, "-m", MODULE, str(self._directory)]
+        argv += [self._socket.name, str(os.getpid()), str(self._box.fileno), str(warm_seconds)]
         threads = str(self._plan.limits.threads)
         environment = {
             "GLOG_minloglevel": "2",
@@ -96,7 +100,7 @@ class ReplicaProcess:
         with (self._folder / OUTPUT).open("ab") as output:
             # By this very thread: the kernel ends a replica when the thread that started it ends.
             self._process: subprocess.Popen[bytes] = process.start(
-                [*argv, self._socket.name, str(os.getpid()), str(self._box.fileno)],
+                argv,
                 env=environment,
                 cwd=self._folder,
                 stdout=output,

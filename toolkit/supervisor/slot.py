@@ -90,11 +90,15 @@ class Slot:
 
     async def _begin(self) -> ReplicaProcess:
         """A new replica that has answered its golden request."""
+        # Clients that nobody serves are better off with a cold replica than with none.
+        warm = not self._pool.deserted
+        if not warm:
+            logger.info("replica %d starts without a warm-up: no other one serves", self.index)
         self._generation += 1
         replica = self._starting = self._make(self._generation)
         began = time.monotonic()
         try:
-            await replica.start()
+            await replica.start(warm)
         except (ServiceError, OSError):
             await replica.stop(grace=0)
             self._starting = None
