@@ -138,8 +138,8 @@ def in_turn(
         for index, item in enumerate(items):
             turn = (index + number) % len(order)
             for way in order[turn:] + order[:turn]:
-                if number < 0 and way.options.backend == "native":
-                    continue  # it compiles nothing for a shape, and takes longest
+                if number < 0 and index > 0 and way.options.backend == "native":
+                    continue  # it compiles nothing for a shape, and takes longest: its first call is enough
                 spent = workers[way]([feed.file for feed in (item.alone if way.exported else item.served)])
                 if number >= 0:
                     seconds[way.name][index].append(spent)
