@@ -103,6 +103,16 @@ def test_a_target_of_which_nothing_was_measured_is_neither_met_nor_missed() -> N
     assert {(row["measured"], row["met"]) for row in rows} == {(None, None)}
 
 
+def test_whether_no_fewer_lines_are_right_is_not_known_without_labels() -> None:
+    ways = {
+        who: {key: value for key, value in figures_.items() if key != "right"}
+        for who, figures_ in FOUND["pipelines"]["ways"].items()
+    }
+    rows = targets.rows("ocr", {"pipelines": {"ways": ways}})
+    (row,) = (row for row in rows if "RapidOCR" in row["what"])
+    assert (row["measured"], row["met"]) == (None, None)
+
+
 def test_a_pipeline_of_one_model_has_targets_of_its_own() -> None:
     rows = {row["what"]: row for row in targets.rows("resnet50", {"models": {"net": model(3.5, 3.5)}})}
     assert [row["met"] for row in rows.values()] == [True, True, None, None, None]
