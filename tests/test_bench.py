@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.bench import contestants, feeds, models
 from tests.bench.contestants import Read, rapidocr
 from tests.bench.feeds import Fed, Feed
 from tests.bench.figures import ratio, table
-from tests.bench.load import saturate
+from tests.bench.load import in_turn, meet, saturate
 from tests.bench.models import Way
 from tests.bench.service import cpu_seconds
 from tests.bench.worker import Missing, Worker
@@ -98,6 +99,30 @@ def test_all_work_side_by_side_and_every_image_has_its_turn() -> None:
     assert min(load.times) >= 0.05
     counts = [seen.count(image) for image in images]
     assert max(counts) - min(counts) <= 1
+
+
+def test_each_of_those_that_answer_meets_each_image() -> None:
+    met: dict[str, list[Path]] = {"first": [], "second": []}
+    free, lock = ["first", "second"], threading.Lock()
+
+    def ask(image: Path) -> None:
+        """Whoever is free answers."""
+        with lock:
+            who = free.pop(0)
+        met[who].append(image)
+        time.sleep(0.02)
+        with lock:
+            free.append(who)
+
+    images = [Path(str(number)) for number in range(8)]
+    meet([ask] * 2, images)
+    assert [set(seen) for seen in met.values()] == [set(images)] * 2
+
+
+def test_no_way_comes_first_in_every_round() -> None:
+    ways: dict[str, list[Any]] = {"one": [], "other": []}
+    rounds = [[way for way, _ in in_turn(ways, number)] for number in range(3)]
+    assert rounds == [["one", "other"], ["other", "one"], ["one", "other"]]
 
 
 def test_what_must_be_done_is_done_however_long_it_takes() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,17 @@ class Load:
     def rate(self) -> float:
         """Images a second."""
         return len(self.times) / self.seconds
+
+
+def meet(asks: Sequence[Ask], images: Sequence[Path]) -> None:
+    """Have all that answer meet each image, which is asked by all `asks` at once, so that none is left idle."""
+    for image in images:
+        saturate(asks, [image], 0, at_least=2 * len(asks))
+
+
+def in_turn(ways: Mapping[str, Sequence[Ask]], number: int) -> list[tuple[str, Sequence[Ask]]]:
+    """The ways of a round; in every other one they go the other way round, so that none always comes first."""
+    return list(ways.items())[:: -1 if number % 2 else 1]
 
 
 def saturate(asks: Sequence[Ask], images: Sequence[Path], seconds: float, at_least: int = 0) -> Load:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import asking, contestants
-from tests.bench.load import Ask, saturate
+from tests.bench.load import Ask, in_turn, meet, saturate
 from tests.bench.worker import Worker
 from tests.chaos.service import Service
 
@@ -42,10 +42,9 @@ def compare(
         asked = [stack.enter_context(asking.http(service)) for _ in range(clients)]
         ways: dict[str, list[Ask]] = {"in_process": list(workers), "service": list(asked)}
         rates: dict[str, list[float]] = {way: [] for way in ways}
-        # Each process has to have met all shapes.
-        saturate(workers, images, 0, at_least=2 * len(images) * len(cores))
+        meet(workers, images)
         for number in range(rounds):
-            for way, asks in ways.items():
+            for way, asks in in_turn(ways, number):
                 rates[way].append(saturate(asks, images, seconds).rate)
             say(f"service and in process, saturated: round {number + 1} of {rounds}")
     medians = {way: statistics.median(found) for way, found in rates.items()}

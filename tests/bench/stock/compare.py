@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import asking
-from tests.bench.load import Ask, saturate
+from tests.bench.load import Ask, in_turn, meet, saturate
 from tests.bench.stock.server import StockClient, running
 from tests.chaos.service import Service
 from toolkit.spec import PipelineSpec
@@ -42,7 +42,7 @@ def run(
     """
     with running(spec, exports, images[0], onednn) as port:
         # oneDNN compiles for each shape, in each of the processes; native kernels compile nothing.
-        return _compare(service, port, images, clients, seconds, rounds, 2 * len(images) if onednn else 0)
+        return _compare(service, port, images, clients, seconds, rounds, warm=onednn)
 
 
 def _compare(
@@ -52,7 +52,7 @@ def _compare(
     clients: int,
     seconds: float,
     rounds: int,
-    warm: int,
+    warm: bool,
 ) -> dict[str, Any]:
     with ExitStack() as stack:
         ours = [stack.enter_context(asking.http(service)) for _ in range(clients)]
@@ -62,11 +62,11 @@ def _compare(
             "stock": _lines(images, stock[0]),
         }
         if warm:
-            saturate(stock, images, 0, at_least=warm)
+            meet(stock, images)
         ways: dict[str, Sequence[Ask]] = {"ours": ours, "stock": stock}
         rates: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(rounds):
-            for way, asks in ways.items():
+        for number in range(rounds):
+            for way, asks in in_turn(ways, number):
                 rates[way].append(saturate(asks, images, seconds, at_least=len(images)).rate)
     ratios = [one / other for one, other in zip(rates["ours"], rates["stock"])]
     return {
