@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from toolkit.cli import profile_model as command
-from toolkit.stages import evaluate, profile_model, render
+from toolkit.stages import evaluate, profile_model, tuned
 
 
 def entry(dtype: str, milliseconds: float, calls: float = 2.0) -> dict[str, Any]:
@@ -30,6 +30,7 @@ FOUND = {
     "name": "ocr",
     "step": "rec",
     "precision": "int8",
+    "threads": 2,
     "images": ["a.png"],
     "before": side(30.0, 5.0),
     "after": side(12.0, 4.0),
@@ -50,7 +51,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return FOUND
 
     monkeypatch.setattr(evaluate, "run", lambda context: None)
-    monkeypatch.setattr(render, "run", lambda context, outcome: SimpleNamespace(path=Path("newest")))
+    monkeypatch.setattr(tuned, "run", lambda context, outcome: SimpleNamespace(path=Path("tuned")))
     monkeypatch.setattr(profile_model, "run", run)
     return calls
 
@@ -61,9 +62,9 @@ def invoke(*arguments: str) -> Result:
 
 def test_both_sides_stand_beside_each_other(asked: list[Any]) -> None:
     result = invoke("--step", "rec")
-    assert asked == [(Path("newest"), "rec", None, 5)]
+    assert asked == [(Path("tuned"), "rec", None, 5)]
     first, *lines = result.output.splitlines()
-    assert first == "rec of ocr, 1 image: one thread, milliseconds a request, by oneDNN's report"
+    assert first == "rec of ocr, 1 image: 2 threads, milliseconds a request, by oneDNN's report"
     rows = [line.split() for line in lines if line]
     assert ["as", "exported,", "FP32", "as", "served,", "INT8"] in rows
     assert ["convolution", "fp32", "25.00", "2.0", "int8", "6.00", "2.0"] in rows

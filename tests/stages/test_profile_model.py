@@ -17,7 +17,7 @@ from toolkit.serving import release
 from toolkit.stages import export, profile_model
 from toolkit.stages.profile_model import side_by_side
 
-INT8 = PredictorOptions("int8", "onednn", threads=1, cache_capacity=8, op_set=("conv2d",))
+INT8 = PredictorOptions("int8", "onednn", threads=2, cache_capacity=8, op_set=("conv2d",))
 
 
 def kinds(*rows: tuple[str, str, float]) -> dict[str, Any]:
@@ -98,9 +98,12 @@ def test_before_is_the_same_request_with_that_model_alone_as_it_was_exported(
     before, after = observed
     assert before["steps"][0] == after["steps"][0]
     assert before["steps"][1]["model_dir"] == str(tmp_path / "exported-rec")
-    assert before["steps"][1]["options"] == PredictorOptions(backend="onednn", cache_capacity=8).to_json()
+    assert (
+        before["steps"][1]["options"]
+        == PredictorOptions(backend="onednn", threads=2, cache_capacity=8).to_json()
+    )
     assert after["steps"][1]["options"] == INT8.to_json()
-    assert found["images"] == ["page.png"]
+    assert (found["images"], found["threads"]) == (["page.png"], 2)
     (row,) = found["rows"]
     assert (row["before"]["dtype"], row["after"]["dtype"]) == ("fp32", "int8")
     assert found["before"]["milliseconds"] == 5
@@ -111,10 +114,17 @@ def test_a_model_that_has_nothing_to_do_is_told(tmp_path: Path, observed: list[M
         profile_model.run(context(tmp_path), tmp_path, "det", Path("page.png"), 3)
 
 
-def test_native_fp32_has_no_operators_to_show(
-    tmp_path: Path, observed: list[Mapping[str, Any]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("backend", "engine"), [("native", "native FP32"), ("openvino", "OpenVINO")], ids=["native", "openvino"]
+)
+def test_what_does_not_run_in_onednn_under_paddle_has_no_operators_to_show(
+    tmp_path: Path,
+    observed: list[Mapping[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    backend: str,
+    engine: str,
 ) -> None:
-    monkeypatch.setattr(release, "read", lambda _: plan(PredictorOptions()))
-    with pytest.raises(ModelError, match="rec is served in native FP32"):
+    monkeypatch.setattr(release, "read", lambda _: plan(PredictorOptions(backend=backend)))
+    with pytest.raises(ModelError, match=f"rec is served in {engine}, and oneDNN under Paddle is what"):
         profile_model.run(context(tmp_path), tmp_path, "rec", None, 3)
     assert observed == []

@@ -10,7 +10,7 @@ import click
 
 from toolkit.cli import show
 from toolkit.cli.options import context_of, stage_options
-from toolkit.stages import evaluate, profile, profile_model, render
+from toolkit.stages import evaluate, profile, profile_model, tuned
 
 _NAMED = 36  # characters of what stands before the figures
 
@@ -25,7 +25,8 @@ _ROUNDS = 5
 def profile_model_command(as_json: bool, step: Optional[str], image: Optional[Path], **options: Any) -> None:
     """Show the operators of one model before and after: as exported in FP32, and as the newest release serves it.
 
-    By oneDNN's own report of the same inferences, in FP32 and as served.
+    By oneDNN's own report of the same inferences, in FP32 and as served. The release is the one that `toolkit
+    launch` would start.
     """
     image = profile.check_image(image) if image else None
     context = context_of(as_json=as_json, **options)
@@ -34,7 +35,7 @@ def profile_model_command(as_json: bool, step: Optional[str], image: Optional[Pa
         (step,) = steps
     if step not in steps:
         raise click.UsageError(f"--step (STEP=) takes one of: {', '.join(steps)}")
-    directory = render.run(context, evaluate.run(context)).path
+    directory = tuned.run(context, evaluate.run(context)).path
     found = profile_model.run(context, directory, step, image, _ROUNDS)
     if as_json:
         show.as_json(found)
@@ -45,10 +46,10 @@ def profile_model_command(as_json: bool, step: Optional[str], image: Optional[Pa
 def text(found: Mapping[str, Any]) -> Iterator[str]:
     """The tables as people read them, line by line."""
     before, after = found["before"], found["after"]
-    images = len(found["images"])
+    images, threads = len(found["images"]), found["threads"]
     yield (
         f"{found['step']} of {found['name']}, {images} image{'' if images == 1 else 's'}: "
-        "one thread, milliseconds a request, by oneDNN's report"
+        f"{threads} thread{'' if threads == 1 else 's'}, milliseconds a request, by oneDNN's report"
     )
     yield ""
     yield f"{'':<{_NAMED}} {'as exported, FP32':^29}   {'as served, ' + found['precision'].upper():^29}"

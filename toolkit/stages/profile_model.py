@@ -18,6 +18,8 @@ from toolkit.serving import release
 from toolkit.stages import export, profile
 from toolkit.stages.context import Context
 
+_NAMES = {"native": "native FP32", "openvino": "OpenVINO"}
+
 
 def run(context: Context, directory: Path, step: str, image: Optional[Path], rounds: int) -> dict[str, Any]:
     """Profile the model of `step` in the release in `directory`, and the one that it was made from.
@@ -27,22 +29,23 @@ def run(context: Context, directory: Path, step: str, image: Optional[Path], rou
         rounds: how often each image is asked, after a warm-up; a few are enough.
 
     Returns:
-        `name`, `step`, `precision`, `release`, `rounds`, `images`; `before` and `after`, see `profile.operators`;
-        `rows`, see `side_by_side`.
+        `name`, `step`, `precision`, `threads`, `release`, `rounds`, `images`; `before` and `after`, see
+        `profile.operators`; `rows`, see `side_by_side`.
 
     Raises:
         DataError: the images give this model nothing to infer.
-        ModelError: it is served in native FP32, whose operators nobody reports.
+        ModelError: it is not served in oneDNN under Paddle, which alone reports its operators here.
         TemplateError: `directory` is no release.
     """
     plan = release.read(directory)
     item = next(item for item in plan.steps if item.name == step)
     options = item.predictor_options
-    if options.backend == "native":
+    if options.backend != "onednn":
         raise ModelError(
-            f"{step} is served in native FP32, and Paddle's own kernels do not report their times",
+            f"{step} is served in {_NAMES[options.backend]}, and oneDNN under Paddle is what can be reported on",
             where=str(directory),
-            remedy="profile a release in which it is served in INT8, bf16 or FP32",
+            remedy="profile a release in which it is served in oneDNN, without `openvino` in `engines` of the pipeline "
+            "spec; `make profile` times any",
         )
     served = profile.way(directory, plan)
     plain = PredictorOptions(backend="onednn", threads=options.threads, cache_capacity=options.cache_capacity)
@@ -54,6 +57,7 @@ def run(context: Context, directory: Path, step: str, image: Optional[Path], rou
         "name": plan.name,
         "step": step,
         "precision": item.precision,
+        "threads": options.threads,
         "release": str(directory),
         "rounds": rounds,
         "images": images,
