@@ -50,13 +50,18 @@ Key = Union[str, Recipe]
 
 @dataclass
 class World:
-    """What is planted, by model and by `native`, `fp32`, `bf16` or recipe, or label in OpenVINO; the rest is sound."""
+    """What is planted, by model and by `native`, `fp32`, `bf16` or recipe, or label in OpenVINO; the rest is sound.
+
+    Attributes:
+        tuned: lines that whole answers lose where they are compared with those of another context.
+    """
 
     plants: dict[tuple[str, Key], Plant] = field(default_factory=dict)
     proposals: dict[str, list[Recipe]] = field(default_factory=dict)
     search_drop: dict[Recipe, float] = field(default_factory=dict)
     searched: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     whole: dict[frozenset[str], Sequence[int]] = field(default_factory=dict)
+    tuned: Sequence[int] = NONE
     asked: list[str] = field(default_factory=list)
 
     def plant(self, item: Variant) -> Plant:
@@ -145,10 +150,14 @@ def install(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         chosen: Mapping[str, Variant],
         part: Optional[range] = None,
         level: Optional[str] = None,
+        against: Optional[Context] = None,
     ) -> Artifact:
         labels = frozenset(f"{name} {item}" for name, item in chosen.items())
         each = zip(*(world.plant(item).lost for item in chosen.values()))
         lost = world.whole.get(labels, [sum(values) for values in each])
+        if against is not None:
+            world.asked.append("whole answers as tuned")
+            lost = [sum(values) for values in zip(lost, world.tuned)]
         names = [item.name for item in samples]
         tells = {"level": level} if level and any(item.recipe for item in chosen.values()) else {}
         texts = [[{"text": "-" * value + "a" * (LINES - value)}] for value in lost]

@@ -149,6 +149,23 @@ def test_the_only_model_s_answers_are_whole_answers_and_not_measured_again(by_ag
     assert whole.info["images"] == ["a.jpg"] * 9
 
 
+def test_other_options_are_judged_by_the_reference_s_answers_with_its_own(by_agreement: Any) -> None:
+    context, data, native, candidate, told = by_agreement
+    net = context.spec.models["net"]
+    for judge in (net.judge, "judge:Classes"):
+        mine = net.model_copy(update={"judge": judge})
+        plain = replace(context, spec=context.spec.model_copy(update={"models": {"net": mine}}))
+        other = mine.model_copy(update={"options": {**mine.options, "resize": 300}})
+        tuned = replace(context, spec=context.spec.model_copy(update={"models": {"net": other}}))
+        measure.run_pipeline(plain, data, {"net": native})
+        before = len(told)
+        for chosen in (candidate, native):
+            measure.run_pipeline(tuned, data, {"net": chosen}, against=plain)
+        assert [item.get("reference") for item in told[before:]] == [ANSWERED, ANSWERED], (
+            "it has answered already"
+        )
+
+
 def test_whole_answers_without_labels_are_judged_by_those_of_native_fp32(by_agreement: Any) -> None:
     context, data, native, candidate, told = by_agreement
     net = context.spec.models["net"].model_copy(update={"judge": "judge:Classes"})

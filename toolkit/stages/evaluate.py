@@ -14,7 +14,7 @@ from toolkit.errors import GateError, InconclusiveError
 from toolkit.evaluation.gate import Policy
 from toolkit.quantization.recipe import Recipe
 from toolkit.serving.release import GOLDEN_DIR, GOLDEN_FILE
-from toolkit.spec import AGREEMENT
+from toolkit.spec import AGREEMENT, PipelineSpec
 from toolkit.stages import (
     calibrate,
     dataset,
@@ -149,6 +149,14 @@ def searches(context: Context, data: DatasetRef) -> dict[str, Artifact]:
     return found
 
 
+def policy_of(spec: PipelineSpec) -> Policy:
+    """What the spec's `gate` asks of a candidate."""
+    gate = spec.gate
+    return Policy(
+        gate.max_drop, gate.relative, gate.confidence, gate.inconclusive, gate.prefer, gate.int8_share
+    )
+
+
 class _Evaluation:
     """One evaluation at work."""
 
@@ -160,10 +168,7 @@ class _Evaluation:
         natives: Mapping[str, Variant],
     ) -> None:
         self.context, self.data, self.searches, self.natives = context, data, searches, natives
-        gate = context.spec.gate
-        self.policy = Policy(
-            gate.max_drop, gate.relative, gate.confidence, gate.inconclusive, gate.prefer, gate.int8_share
-        )
+        self.policy = policy_of(context.spec)
 
     def run(self, target: Path) -> dict[str, Any]:
         """Judge each model, then the whole; write what verifies the service."""

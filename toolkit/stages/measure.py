@@ -48,15 +48,17 @@ def run_model(
     split: str,
     part: Optional[range] = None,
     level: Optional[str] = None,
+    against: Optional[Context] = None,
 ) -> Artifact:
     """The counts of one variant on samples of a split. A variant that cannot run is a result, not an error.
 
     Args:
         part: indices of the samples; None: all of the split.
         level: instruction sets to run with, those of `toolkit.cpu.LEVELS`; None: all that the processor has.
+        against: whose native FP32 is the reference where the judge needs one; None: that of `context`.
     """
     part = part if part is not None else range(len(data.dataset.split(split)))
-    reference = _reference(context, data, variant, split)
+    reference = _reference(context, data, variant, split, against)
     return context.artifact(
         "measure",
         f"{variant.name}-{level or split}",
@@ -73,11 +75,15 @@ def run_model(
     )
 
 
-def _reference(context: Context, data: DatasetRef, variant: Variant, split: str) -> Optional[Artifact]:
+def _reference(
+    context: Context, data: DatasetRef, variant: Variant, split: str, against: Optional[Context]
+) -> Optional[Artifact]:
     """Native FP32's answers to the split, where those are what `variant` is judged by."""
-    if context.spec.models[variant.model].judge != AGREEMENT or variant.options.backend == "native":
+    is_reference = variant.options.backend == "native" and against is None
+    if context.spec.models[variant.model].judge != AGREEMENT or is_reference:
         return None
-    return run_model(context, data, variants.native(context, variant.model), split)
+    of = against or context
+    return run_model(of, data, variants.native(of, variant.model), split)
 
 
 def _by_reference(judge: Named, reference: Optional[Artifact]) -> Named:
@@ -181,18 +187,20 @@ def run_pipeline(
     chosen: Mapping[str, Variant],
     part: Optional[range] = None,
     level: Optional[str] = None,
+    against: Optional[Context] = None,
 ) -> Artifact:
     """Whole answers with the given variants, on validation samples.
 
     Args:
         part: indices of the samples; None: all.
-        level: as `run_model` has it.
+        level, against: as `run_model` has them.
     """
     spec, judge = context.spec, context.spec.judge_of()
     part = part if part is not None else range(len(data.dataset.validation))
     if len(spec.steps) == 1 and spec.judge == spec.models[spec.steps[0]].judge == AGREEMENT:
-        return _whole_of(run_model(context, data, chosen[spec.steps[0]], VALIDATION, part, level), data, part)
-    reference = _reference_of_pipeline(context, data, chosen)
+        measured = run_model(context, data, chosen[spec.steps[0]], VALIDATION, part, level, against)
+        return _whole_of(measured, data, part)
+    reference = _reference_of_pipeline(context, data, chosen, against)
     models = [
         {
             "model_dir": str(chosen[name].source.path),
@@ -250,14 +258,15 @@ def _whole_of(measured: Artifact, data: DatasetRef, part: range) -> Artifact:
 
 
 def _reference_of_pipeline(
-    context: Context, data: DatasetRef, chosen: Mapping[str, Variant]
+    context: Context, data: DatasetRef, chosen: Mapping[str, Variant], against: Optional[Context]
 ) -> Optional[Artifact]:
     """Native FP32's whole answers, where those are what the pipeline is judged by."""
     steps = context.spec.steps
     native = all(chosen[name].options.backend == "native" for name in steps)
-    if context.spec.judge != AGREEMENT or native:
+    if context.spec.judge != AGREEMENT or (native and against is None):
         return None
-    return run_pipeline(context, data, {name: variants.native(context, name) for name in steps})
+    of = against or context
+    return run_pipeline(of, data, {name: variants.native(of, name) for name in steps})
 
 
 def latencies(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
@@ -10,7 +10,6 @@ from toolkit.errors import SpecError
 from toolkit.evaluation import agreement, gate, labelled
 from toolkit.evaluation.agreement import Difference, Rule
 from toolkit.evaluation.gate import Candidate, Policy, Verdict
-from toolkit.evaluation.metrics import Counts
 from toolkit.evaluation.ratios import METRICS
 from toolkit.spec import AGREEMENT
 from toolkit.stages import measure, rows
@@ -100,10 +99,9 @@ def _look(
     hypothetical: bool,
 ) -> Whole:
     answers = measure.run_pipeline(context, data, {name: item.shown for name, item in judged.items()})
-    before, after = (measure.counts_of(item) or [] for item in (reference, answers))
     metric = context.spec.metric
-    lines = sum(item.truth for item in before)
-    verdict = _verdict(before, after, metric, policy)
+    lines = sum(item.truth for item in measure.counts_of(reference) or [])
+    verdict = verdict_on(answers, reference, metric, policy)
     agreed = agreement_of(context, reference, answers)
     by = AGREEMENT if context.spec.judge == AGREEMENT else LABELS
     known = _labelled(context, data, reference, answers) if by == AGREEMENT else None
@@ -161,8 +159,13 @@ def _require(context: Context, rule: Rule, reference: Artifact) -> None:
             )
 
 
-def _verdict(before: Sequence[Counts], after: Sequence[Counts], metric: str, policy: Policy) -> Verdict:
-    """What precision the models run in does not matter here."""
+def verdict_on(answers: Artifact, reference: Artifact, metric: str, policy: Policy) -> Verdict:
+    """The gate's verdict on whole answers; what precision the models run in does not matter here.
+
+    Args:
+        reference: whole answers of native FP32 to the same samples.
+    """
+    before, after = (measure.counts_of(item) or [] for item in (reference, answers))
     return gate.judge(before, Candidate("served", "pipeline", after), METRICS[metric], policy)
 
 
