@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
 import warnings
@@ -12,11 +11,10 @@ from typing import Any, Callable, Optional
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from toolkit.report import candidates, outcomes, text
+from toolkit.report import candidates, outcomes, svg, text
 
 # Colours that nobody draws with stand for variables of the page, which is light or dark.
 _VARIABLES = {
@@ -39,14 +37,10 @@ _BINS = 96
 # Times the limit of the gate; what loses more is not drawn to scale.
 _FAR = 5
 
-_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
-
 _STYLE = {
-    "svg.fonttype": "none",  # text stays text, in a font of the reader's machine, so any script is shown
+    **svg.STYLE,
     "text.parse_math": False,  # a name with two dollars in it is no formula
     "font.size": 10.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.edgecolor": _COLOUR["muted"],
     "axes.labelcolor": _COLOUR["ink"],
     "axes.axisbelow": True,
@@ -279,23 +273,20 @@ def _render(name: str, height: float, draw: Callable[[Figure], None]) -> str:
         figure.subplots_adjust(
             left / _WIDTH, bottom / height, 1 - right / _WIDTH, 1 - top / height, hspace=0.12
         )
-        FigureCanvasSVG(figure)
         draw(figure)
         for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
             patch.set_alpha(0)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
-    return _themed(buffer.getvalue())
+        return _themed(svg.text(figure))
 
 
-def _themed(svg: str) -> str:
+def _themed(drawn: str) -> str:
     """The `<svg>` element alone, in the colours and the font of the page, without names that others could have too."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(
-        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    drawn = drawn[drawn.index("<svg") :]
+    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
+    drawn = re.sub(
+        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", drawn, count=1)
     )
-    svg = re.sub(r' (xmlns(:\w+)?|version)="[^"]*"', "", svg)
-    svg = re.sub(r' id="[a-z]\w*?_\d+"', "", svg)
-    svg = re.sub(r"font: ([^;\"]*?[\d.]+px) [^;\"]*", r"font: \1 var(--font)", svg)
-    return re.sub("|".join(_VARIABLES), lambda match: f"var(--{_VARIABLES[match[0]]})", svg)
+    drawn = re.sub(r' (xmlns(:\w+)?|version)="[^"]*"', "", drawn)
+    drawn = re.sub(r' id="[a-z]\w*?_\d+"', "", drawn)
+    drawn = re.sub(r"font: ([^;\"]*?[\d.]+px) [^;\"]*", r"font: \1 var(--font)", drawn)
+    return re.sub("|".join(_VARIABLES), lambda match: f"var(--{_VARIABLES[match[0]]})", drawn)

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from toolkit.report import svg
 from toolkit.tuning import results as tried
 from toolkit.tuning.results import Bounds, Result
 from toolkit.tuning.space import Configuration, Space
 
 _SIZE = (7.0, 4.2)  # inches
-_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
-# Text stays text; and names within the file are the same each time.
-_STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "tuning",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 _GREY, _BLUE, _ORANGE, _RED = "#8a8f98", "#2563eb", "#d97706", "#b91c1c"
 
 
 def draw(space: Space, results: Sequence[Result], bounds: Bounds, chosen: Configuration) -> str:
     """One line for each configuration, a mark for each number of clients; the best of all joined by a thick line."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context({**svg.STYLE, "svg.hashsalt": "tuning"}):
         figure = Figure(figsize=_SIZE, layout="constrained")
-        FigureCanvasSVG(figure)
         axes = figure.subplots()
         _lines(axes, space, results, chosen)
         _front(axes, results)
@@ -39,9 +29,7 @@ def draw(space: Space, results: Sequence[Result], bounds: Bounds, chosen: Config
         axes.set_ylabel("p99, ms")
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, fontsize=9)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
-    return buffer.getvalue()
+        return svg.text(figure)
 
 
 def _lines(axes: Axes, space: Space, results: Sequence[Result], chosen: Configuration) -> None:
