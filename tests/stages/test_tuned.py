@@ -76,6 +76,15 @@ def test_paddle_serving_is_configured_with_it_too(outcome: Outcome) -> None:
     assert "worker_num: 3" in (tuned.run(outcome.context, outcome).path / release.CONFIG_FILE).read_text()
 
 
+def test_spares_have_the_options_that_they_were_judged_with(outcome: Outcome) -> None:
+    before = served(outcome, "fp32")
+    tune(outcome)
+    found = served(outcome, "fp32")
+    assert served(outcome).steps[0].options["limit"] == 640
+    assert [step.options for step in found.steps] == [step.options for step in before.steps]
+    assert found.limits.threads == 2
+
+
 def test_a_release_that_is_made_for_elsewhere_is_not(outcome: Outcome) -> None:
     before = render.run(outcome.context, outcome)
     tune(outcome)

@@ -19,6 +19,7 @@ from toolkit.serving.release import (
     PIPELINE_DIR,
     RELEASE_FILE,
 )
+from toolkit.spec import PipelineSpec
 from toolkit.spec.tuned import Choice
 from toolkit.stages import convert
 from toolkit.stages.context import PACKAGE, Context
@@ -45,6 +46,7 @@ class _Part:
         outcomes: the verdict on each model: `pass` or `inconclusive`, or empty.
         converted: the serving directories.
         agreement: of its answers with native FP32's; None: not measured.
+        options: of the models. Those that were tuned are the release's alone: with them nobody has judged a spare.
     """
 
     place: str
@@ -53,6 +55,7 @@ class _Part:
     outcomes: Mapping[str, str]
     converted: Mapping[str, Artifact]
     agreement: Optional[Mapping[str, Any]]
+    options: Mapping[str, Mapping[str, Any]]
 
     def steps(self, context: Context) -> list[dict[str, Any]]:
         return [self._step(context, name) for name in context.spec.steps]
@@ -74,7 +77,7 @@ class _Part:
             "digest": self.converted[name].key,
             "verdict": self.outcomes[name],
             "step": model.step,
-            "options": dict(model.options),
+            "options": dict(self.options[name]),
             "predictor": options.to_json(),
         }
 
@@ -91,8 +94,8 @@ def run(context: Context, outcome: Outcome, choice: Choice = _AS_THE_SPEC_SAYS) 
     Raises:
         TemplateError: a template cannot be rendered, or renders what Paddle Serving does not read.
     """
-    context = replace(context, spec=choice.applied(context.spec))
     parts = _parts(context, outcome, choice)
+    context = replace(context, spec=choice.applied(context.spec))
     return context.artifact(
         "render",
         context.spec.name,
@@ -112,17 +115,22 @@ def run(context: Context, outcome: Outcome, choice: Choice = _AS_THE_SPEC_SAYS) 
 
 def write(context: Context, outcome: Outcome, choice: Choice, target: Path) -> None:
     """The release alone, without its spares, into the empty directory `target` instead of the store; as `run`."""
-    context = replace(context, spec=choice.applied(context.spec))
-    _render_part(context, outcome, _parts(context, outcome, choice)[0], target)
+    tuned = replace(context, spec=choice.applied(context.spec))
+    _render_part(tuned, outcome, _parts(context, outcome, choice)[0], target)
 
 
 def _parts(context: Context, outcome: Outcome, choice: Choice) -> list[_Part]:
-    """The release itself, and its spares."""
-    found = [_main(context, outcome), *_spares(context, outcome)]
+    """The release itself, and its spares; `context` is without what was chosen."""
+    main, *spares = [_main(context, outcome), *_spares(context, outcome)]
     if choice.variant == release.FP32:
         # As with PRECISION=fp32, it is what one would go back to, and what lesser processors run.
-        return [replace(part, place="") for part in found if part.place == release.FP32]
-    return found
+        (fp32,) = (part for part in spares if part.place == release.FP32)
+        main, spares = replace(fp32, place=""), []
+    return [replace(main, options=_options(choice.applied(context.spec))), *spares]
+
+
+def _options(spec: PipelineSpec) -> dict[str, Mapping[str, Any]]:
+    return {name: spec.models[name].options for name in spec.steps}
 
 
 def _main(context: Context, outcome: Outcome) -> _Part:
@@ -133,14 +141,15 @@ def _main(context: Context, outcome: Outcome) -> _Part:
         for name, entry in entries.items()
     }
     models, agreed = outcome.chosen, outcome.result["end_to_end"]["agreement"]
-    return _Part("", "", models, served, _converted(context, models), agreed)
+    return _Part("", "", models, served, _converted(context, models), agreed, _options(context.spec))
 
 
 def _spares(context: Context, outcome: Outcome) -> Iterator[_Part]:
+    options = _options(context.spec)
     for place, models in outcome.spares.items():
         recorded = outcome.result["spares"][place]
         told = {name: entry["outcome"] for name, entry in recorded["models"].items()}
-        yield _Part(place, place, models, told, _converted(context, models), recorded["agreement"])
+        yield _Part(place, place, models, told, _converted(context, models), recorded["agreement"], options)
 
 
 def _converted(context: Context, models: Mapping[str, Variant]) -> dict[str, Artifact]:
