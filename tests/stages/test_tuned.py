@@ -125,6 +125,24 @@ def test_the_fp32_variant_is_the_whole_release_where_that_was_chosen(outcome: Ou
     assert (path / release.GOLDEN_DIR / release.GOLDEN_FILE).read_text() == recorded.read_text()
 
 
+def test_who_asks_for_a_precision_gets_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = judged(WORLD, monkeypatch, tmp_path, precision="int8")
+    assert tuned.passed(asked) == ("release",)
+    tune(judged(WORLD, monkeypatch, tmp_path), "fp32")
+    assert [step.precision for step in served(asked).steps] == ["int8"]
+    assert "another precision was asked for" in capsys.readouterr().err
+
+
+def test_it_is_told_where_another_variant_than_that_of_the_table_is_served(
+    outcome: Outcome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tune(outcome, "fp32")
+    served(outcome)
+    assert "FP32 variant is served, not what the table marks" in capsys.readouterr().err
+
+
 def test_the_fp32_variant_may_be_chosen_where_the_gate_passed_it(outcome: Outcome) -> None:
     assert tuned.passed(outcome) == ("release", "fp32")
 

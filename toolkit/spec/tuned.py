@@ -108,7 +108,8 @@ class Tuned(Section):
         """Why it does not hold for these; None: it does.
 
         Args:
-            models: digest of each model of the variant that was chosen; empty: the gate did not pass that.
+            models: digest of each model of the variant that was chosen; empty: that may not be served.
+            inputs: as the file has them.
         """
         if self.machine.cores != machine.cores:
             return f"it was measured on {self.machine.cores} cores, here are {machine.cores}"
@@ -117,7 +118,10 @@ class Tuned(Section):
                 f"it was measured at the level {self.machine.level}, this processor runs at {machine.level}"
             )
         if not models:
-            return f"the gate does not pass the {self.choice.variant} variant any more"
+            return (
+                f"its {self.choice.variant} variant may not be served: the gate does not pass it any more, or "
+                "another precision was asked for"
+            )
         if self.models != models:
             return "it was measured with other models than those that the gate chose"
         if self.before != self.choice.replaced(spec):

@@ -35,7 +35,8 @@ def choice(context: Context, outcome: Outcome) -> Choice:
     if problem is not None:
         context.console.say(f"  tuning     {path} is ignored: {problem}; `make tune` measures anew")
         return Choice()
-    context.console.say(f"  tuning     as `make tune` chose: {path}")
+    told = ": its FP32 variant is served, not what the table marks" if found.choice.variant == FP32 else ""
+    context.console.say(f"  tuning     as `make tune` chose, see {path}{told}")
     return found.choice
 
 
@@ -48,9 +49,11 @@ def passed(outcome: Outcome) -> tuple[Variant, ...]:
     """The variants of the release that the evaluation records as passed by the gate; the release itself comes first.
 
     Models and whole answers both have to be. What the spec accepts although the samples decide nothing may be the
-    release, as the spec says so, and nothing else.
+    release, as the spec says so, and nothing else. Who asks for one precision gets no other.
     """
     outcome.require()
+    if outcome.context.precision not in (None, FP32):
+        return ("release",)
     spare = outcome.result["spares"].get(FP32)
     return ("release", "fp32") if spare is not None and _all_pass(spare) else ("release",)
 

@@ -86,7 +86,8 @@ class Target:
             raise ServiceError(
                 f"the release has no {self.variant.upper()} variant",
                 where=self.release,
-                remedy="`make deploy` builds releases that have one",
+                remedy="what serves may be FP32 already: the gate, `make tune` or PRECISION=fp32 may have chosen that; "
+                "else `make deploy` builds releases that have one",
             )
 
 
