@@ -14,7 +14,7 @@ SPEC = load(PIPELINES, "ocr")
 HERE = Machine(cpu="a processor", level="AVX512_CORE_VNNI", cores=2)
 MODELS = {"det": "a", "rec": "b"}
 CHOICE = Choice(serving={"workers": 3, "replicas": 2}, options={"rec": {"batch_width": 640}})
-TUNED = Tuned(choice=CHOICE, before=CHOICE.replaced(SPEC), machine=HERE, models=MODELS, release="abc")
+TUNED = Tuned(choice=CHOICE, before=CHOICE.replaced(SPEC), machine=HERE, models=MODELS, inputs="abc")
 
 
 def machine(**changes: Any) -> Machine:
@@ -41,29 +41,33 @@ def test_no_choice_changes_nothing() -> None:
 
 
 def test_what_was_tuned_holds_for_what_it_was_measured_on() -> None:
-    assert TUNED.stale(SPEC, HERE, MODELS) is None
-    assert TUNED.stale(SPEC, machine(cpu="another of that kind"), MODELS) is None
+    assert TUNED.stale(SPEC, HERE, MODELS, "abc") is None
+    assert TUNED.stale(SPEC, machine(cpu="another of that kind"), MODELS, "abc") is None
 
 
 def test_it_does_not_hold_for_another_machine() -> None:
-    assert "on 2 cores, here are 4" in (TUNED.stale(SPEC, machine(cores=4), MODELS) or "")
-    assert "AVX2" in (TUNED.stale(SPEC, machine(level="AVX2"), MODELS) or "")
+    assert "on 2 cores, here are 4" in (TUNED.stale(SPEC, machine(cores=4), MODELS, "abc") or "")
+    assert "AVX2" in (TUNED.stale(SPEC, machine(level="AVX2"), MODELS, "abc") or "")
 
 
 def test_it_does_not_hold_for_other_models() -> None:
-    assert "other models" in (TUNED.stale(SPEC, HERE, {**MODELS, "rec": "c"}) or "")
-    assert "does not pass" in (TUNED.stale(SPEC, HERE, {}) or "")
+    assert "other models" in (TUNED.stale(SPEC, HERE, {**MODELS, "rec": "c"}, "abc") or "")
+    assert "may not be served" in (TUNED.stale(SPEC, HERE, {}, "abc") or "")
+
+
+def test_it_does_not_hold_for_other_code_and_options() -> None:
+    assert "other code" in (TUNED.stale(SPEC, HERE, MODELS, "def") or "")
 
 
 @pytest.mark.parametrize(
     "choice", [Choice(serving={"workers": 1, "replicas": 2}), Choice(options={"rec": {"batch_width": 320}})]
 )
 def test_it_gives_way_to_who_edits_one_of_its_values_in_the_spec(choice: Choice) -> None:
-    assert "pipeline.yml" in (TUNED.stale(choice.applied(SPEC), HERE, MODELS) or "")
+    assert "pipeline.yml" in (TUNED.stale(choice.applied(SPEC), HERE, MODELS, "abc") or "")
 
 
 def test_an_edit_of_another_value_does_not_matter() -> None:
-    assert TUNED.stale(Choice(serving={"queue": 5}).applied(SPEC), HERE, MODELS) is None
+    assert TUNED.stale(Choice(serving={"queue": 5}).applied(SPEC), HERE, MODELS, "abc") is None
 
 
 def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:

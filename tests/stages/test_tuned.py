@@ -18,6 +18,7 @@ from toolkit.serving.release import Release
 from toolkit.spec import tuned as files
 from toolkit.spec.tuned import Choice, Machine, Tuned, Variant
 from toolkit.stages import evaluate, render, tuned
+from toolkit.stages.context import Context
 from toolkit.stages.evaluate import Outcome
 
 WORLD = World({("det", A): Plant(ratio=3.0), ("det", "bf16"): Plant(ratio=0.5)}, {"det": [A]})
@@ -45,7 +46,7 @@ def tune(outcome: Outcome, variant: Variant = "release", **changes: Any) -> Path
         before=choice.replaced(outcome.context.spec),
         machine=tuned.machine(),
         models=tuned.digests(outcome.context, outcome, variant),
-        release="abc",
+        inputs=tuned.inputs(outcome.context, choice),
     )
     path = outcome.context.home / files.TUNED_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,6 +100,7 @@ def test_a_release_that_is_made_for_elsewhere_is_not(outcome: Outcome) -> None:
         ({"machine": Machine(cpu="", level="AVX2", cores=4)}, "AVX2"),
         ({"models": {"det": "another"}}, "other models"),
         ({"before": Choice(serving={"workers": 1})}, "pipeline.yml"),
+        ({"inputs": "of other code"}, "other code"),
     ],
 )
 def test_what_does_not_hold_any_more_is_ignored_and_told(
@@ -110,6 +112,22 @@ def test_what_does_not_hold_any_more_is_ignored_and_told(
     told = capsys.readouterr().err
     assert "is ignored" in told
     assert why in told
+
+
+def test_a_choice_does_not_outlive_what_it_was_measured_with(
+    outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, choice = outcome.context, Choice(**FASTER)
+    before = tuned.inputs(context, choice)
+    det = context.spec.models["det"]
+    for key, same in (("limit", True), ("threshold", False)):
+        models = {**context.spec.models, "det": det.model_copy(update={"options": {**det.options, key: 0.1}})}
+        other = replace(context, spec=context.spec.model_copy(update={"models": models}))
+        assert (tuned.inputs(other, choice) == before) == same
+    asked = replace(context, spec=context.spec.model_copy(update={"request_options": {"max_pixels": 1}}))
+    assert tuned.inputs(asked, choice) != before
+    monkeypatch.setattr(Context, "pipeline_code", lambda _: "other code")
+    assert tuned.inputs(context, choice) != before
 
 
 def test_the_fp32_variant_is_the_whole_release_where_that_was_chosen(outcome: Outcome) -> None:

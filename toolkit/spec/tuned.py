@@ -1,7 +1,8 @@
 """`build/<model>/tuning.yml`: what `make tune` chose, on which machine, in the place of which values of the spec.
 
-It holds for what it was measured on: this many cores, this level of instruction sets, these models. And it gives way to
-whoever edits the spec: where one of the values that it replaces is another by now, the spec is right.
+It holds for what it was measured on: this many cores, this level of instruction sets, these models, this code and these
+other options. And it gives way to whoever edits the spec: where one of the values that it replaces is another by now,
+the spec is right.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Tuned(Section):
     Attributes:
         before: what the spec said in the place of `choice`.
         models: digest of each model that was measured.
-        release: digest of the evaluation that they were taken from.
+        inputs: digest of the pipeline's code, and of the options that were not tuned.
         figures: what was measured, to be read by people.
     """
 
@@ -101,10 +102,12 @@ class Tuned(Section):
     before: Choice
     machine: Machine
     models: dict[str, str]
-    release: str
+    inputs: str
     figures: dict[str, Any] = Field(default_factory=dict)
 
-    def stale(self, spec: PipelineSpec, machine: Machine, models: Mapping[str, str]) -> Optional[str]:
+    def stale(
+        self, spec: PipelineSpec, machine: Machine, models: Mapping[str, str], inputs: str
+    ) -> Optional[str]:
         """Why it does not hold for these; None: it does.
 
         Args:
@@ -126,6 +129,10 @@ class Tuned(Section):
             return "it was measured with other models than those that the gate chose"
         if self.before != self.choice.replaced(spec):
             return "pipeline.yml has been given another value since in the place of one that was tuned"
+        if self.inputs != inputs:
+            return (
+                "it was measured with other code of the pipeline, or other options of its models or requests"
+            )
         return None
 
 

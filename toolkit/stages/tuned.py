@@ -11,6 +11,7 @@ from toolkit.spec.tuned import TUNED_FILE, Choice, Machine, Variant
 from toolkit.stages import convert, render
 from toolkit.stages.context import Context
 from toolkit.stages.evaluate import Outcome
+from toolkit.store import digest
 from toolkit.store.artifact import Artifact
 
 
@@ -31,7 +32,7 @@ def choice(context: Context, outcome: Outcome) -> Choice:
         return Choice()
     variants = passed(outcome)
     models = digests(context, outcome, found.choice.variant) if found.choice.variant in variants else {}
-    problem = found.stale(context.spec, machine(), models)
+    problem = found.stale(context.spec, machine(), models, inputs(context, found.choice))
     if problem is not None:
         context.console.say(f"  tuning     {path} is ignored: {problem}; `make tune` measures anew")
         return Choice()
@@ -62,6 +63,16 @@ def _all_pass(spare: Mapping[str, Mapping[str, Mapping[str, str]]]) -> bool:
     # Native FP32, the reference, has no verdict of its own.
     verdicts = {entry["outcome"] for entry in spare["models"].values() if entry["precision"] != "native"}
     return (verdicts | {(spare["end_to_end"] or {}).get("outcome", "")}) <= {"pass"}
+
+
+def inputs(context: Context, choice: Choice) -> str:
+    """What tells the pipeline that was measured from another: code, and options but for those that were chosen."""
+    spec = context.spec
+    fixed = {
+        name: {key: value for key, value in model.options.items() if key not in choice.options.get(name, {})}
+        for name, model in spec.models.items()
+    }
+    return digest.of_value([context.pipeline_code(), dict(spec.request_options), fixed])
 
 
 def digests(context: Context, outcome: Outcome, variant: Variant) -> dict[str, str]:

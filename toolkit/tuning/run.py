@@ -177,7 +177,7 @@ def _keep(context: Context, outcome: Outcome, key: str, found: Tuning) -> None:
         before=choice.replaced(context.spec),
         machine=tuned.machine(),
         models=tuned.digests(context, outcome, choice.variant),
-        release=key,
+        inputs=tuned.inputs(context, choice),
         figures=_figures(found.final, found.bounds),
     )
     durable.write(path, files.text(told))
