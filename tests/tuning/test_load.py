@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from toolkit.client import HttpClient
 from toolkit.errors import SmokeError
 from toolkit.tuning import load
 
@@ -86,6 +87,21 @@ def test_a_request_that_fails_ends_the_phase(server: Server) -> None:
 def test_a_request_without_an_answer_in_time_is_too_slow(server: Server) -> None:
     server.status = 504
     with pytest.raises(load.TooSlow):
+        load.phase(server.url, "ocr", [b"a"], 2, 60, 5)
+
+
+def test_a_queue_that_is_full_is_too_slow(server: Server) -> None:
+    server.status = 429
+    with pytest.raises(load.TooSlow):
+        load.phase(server.url, "ocr", [b"a"], 2, 60, 5)
+
+
+def test_an_error_of_our_own_ends_the_phase_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def predict(*_: Any) -> Any:
+        raise ValueError("no prediction")
+
+    monkeypatch.setattr(HttpClient, "predict", predict)
+    with pytest.raises(ValueError, match="no prediction"):
         load.phase(server.url, "ocr", [b"a"], 2, 60, 5)
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.fakes import png
 from tests.processes import processes_of
 from tests.supervisor.stage import ROOT, make_release
+from toolkit.errors import ServiceError
 from toolkit.supervisor import control
 from toolkit.tuning import load, trial
 from toolkit.tuning.results import Point
@@ -89,10 +90,13 @@ def test_an_interruption_leaves_nothing_behind(scratch: Path) -> None:
 def test_a_service_that_a_killed_run_left_is_ended(scratch: Path) -> None:
     made = trial.running(scratch / "trial", CONFIGURATION, rendering(), DEMAND)
     service = made.__enter__()
+    assert service.memory() > 50
+    assert processes_of(scratch)
     trial.end_all(scratch)
     assert not processes_of(scratch)
+    with pytest.raises(ServiceError, match="ended while it was measured"):
+        service.memory()
     made.__exit__(None, None, None)
-    assert service.memory is not None
     scratch.rmdir()
 
 

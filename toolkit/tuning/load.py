@@ -13,13 +13,16 @@ import time
 from collections.abc import Sequence
 from itertools import count
 
-from toolkit.client import ClientError, DeadlineExceeded, HttpClient
+from toolkit.client import ClientError, DeadlineExceeded, HttpClient, Unavailable
 from toolkit.errors import SmokeError
 from toolkit.tuning.results import Point
 
+# The status of a request that finds no place in the queue.
+_FULL = 429
+
 
 class TooSlow(SmokeError):
-    """A request had no answer in time; fewer clients may have theirs."""
+    """A request had no answer in time, or no place in the queue; fewer clients may have theirs."""
 
 
 def phase(
@@ -32,19 +35,26 @@ def phase(
         timeout: seconds, of a request.
 
     Raises:
-        TooSlow: a request had no answer in time.
+        TooSlow: a request had no answer in time, or no place in the queue.
         SmokeError: one failed.
     """
     load = _Load(url, model, images, clients, seconds, timeout)
     load.run()
     if load.problem is not None:
-        kind = TooSlow if isinstance(load.problem, DeadlineExceeded) else SmokeError
-        raise kind(f"a request failed with {clients} clients: {type(load.problem).__name__}: {load.problem}")
+        raise _failed(load.problem, clients)
     times = load.milliseconds
     point = Point(
         clients, len(times) / load.elapsed, statistics.median(times), percentile(times, 0.99), len(times)
     )
     return point, times
+
+
+def _failed(problem: Exception, clients: int) -> Exception:
+    if not isinstance(problem, ClientError):
+        return problem
+    full = isinstance(problem, Unavailable) and problem.status == _FULL
+    kind = TooSlow if full or isinstance(problem, DeadlineExceeded) else SmokeError
+    return kind(f"a request failed with {clients} clients: {type(problem).__name__}: {problem}")
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -85,7 +95,9 @@ class _Load:
             began = time.perf_counter()
             try:
                 client.predict(self._model, image)
-            except ClientError as error:
+            except (
+                Exception
+            ) as error:  # whatever it is: who waits for the end of the phase would wait for ever
                 self.problem = error
                 self._over.set()
                 return

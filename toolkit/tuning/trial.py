@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
@@ -136,9 +136,17 @@ class Running:
             return None
 
     def memory(self) -> float:
-        """Megabytes of the service with all its processes, and of one more replica where one is to stand by."""
-        service = psutil.Process(self._state.pid)
-        each = [_megabytes(item) for item in (service, *service.children(recursive=True))]
+        """Megabytes of the service with all its processes, and of one more replica where one is to stand by.
+
+        Raises:
+            ServiceError: it is gone.
+        """
+        each: list[float] = []
+        with suppress(psutil.NoSuchProcess):
+            service = psutil.Process(self._state.pid)
+            each = [_megabytes(item) for item in (service, *service.children(recursive=True))]
+        if not self._state.alive:  # or a zombie, which takes no memory
+            raise ServiceError("the service ended while it was measured")
         stands_by = self._plan.limits.standby == release.FP32 and self._plan.level is not None
         return sum(each) + (max(each[1:], default=0.0) if stands_by else 0.0)
 
