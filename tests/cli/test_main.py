@@ -9,11 +9,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from toolkit.cli import main as program
 from toolkit.cli.project import clean
+from toolkit.supervisor import state as states
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -85,6 +87,19 @@ def test_clean_removes_what_the_toolkit_built(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "build" / "ocr" / "logs").mkdir(parents=True)
     clean.main(["--build", "build"], standalone_mode=False)
     assert not (tmp_path / "build").exists()
+
+
+def test_clean_refuses_while_a_service_that_is_tried_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "ocr" / "tuning" / "scratch" / "best" / "service"
+    home.mkdir(parents=True)
+    (tmp_path / "ocr" / "logs").mkdir()
+    found = SimpleNamespace(name="ocr", pid=4711)
+    monkeypatch.setattr(states, "running", lambda path: found if path == home else None)
+    assert run("clean", "--build", str(tmp_path)) == 8
+    assert "kill 4711" in capsys.readouterr().err
+    assert home.is_dir()
 
 
 def test_clean_leaves_a_directory_alone_that_holds_anything_else(

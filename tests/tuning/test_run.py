@@ -122,7 +122,7 @@ def test_a_run_that_was_interrupted_goes_on_where_it_was(built: Context, machine
     machine.breaks_off_at = 5
     with pytest.raises(KeyboardInterrupt):
         tuning.run(built, Wanted())
-    assert not (built.home / tuning.FOLDER / "scratch").exists()
+    assert not (built.home / trial.FOLDER / "scratch").exists()
     found = tuning.run(built, Wanted())
     keys = [each.key for each in machine.measured]
     assert len(keys) == len(set(keys)) + 1, "only what was interrupted is measured again"
@@ -157,7 +157,7 @@ def test_without_a_release_it_says_what_to_do(
 
 
 def test_two_at_once_are_refused(built: Context) -> None:
-    folder = built.home / tuning.FOLDER
+    folder = built.home / trial.FOLDER
     folder.mkdir(parents=True)
     with FileLock(str(folder / "lock")), pytest.raises(ServiceError, match="being tuned already"):
         tuning.run(built, Wanted())

@@ -12,6 +12,7 @@ from toolkit.errors import ServiceError
 from toolkit.spec import schema as schemas
 from toolkit.supervisor import lock
 from toolkit.supervisor import state as states
+from toolkit.tuning import trial
 
 # What tells a pipeline's folder in the build directory.
 _MARKS = ("logs", "run", "targets", RESULT_FILE, lock.LOCK_FILE)
@@ -37,6 +38,11 @@ def clean(build: Path, verbose: bool) -> None:
             raise ServiceError(
                 f"{current.name} is running from {build}: process {current.pid}",
                 remedy=f"`make stop MODEL={current.name}` first",
+            )
+        for tried in filter(None, map(states.running, trial.homes(home / trial.FOLDER / trial.SCRATCH))):
+            raise ServiceError(
+                f"a service that `make tune` tries is running from {build}: process {tried.pid}",
+                remedy=f"wait for `make tune MODEL={tried.name}` to end; if that was killed, `kill {tried.pid}`",
             )
     _check_ours(build)
     for path in (build, Path(".mypy_cache"), Path(".ruff_cache"), Path(".pytest_cache")):

@@ -25,9 +25,9 @@ from toolkit.tuning.contest import Budget, Final
 from toolkit.tuning.journal import Journal
 from toolkit.tuning.results import Bounds, Point, Result
 from toolkit.tuning.space import Configuration, Space
-from toolkit.tuning.trial import Aim, Load
+from toolkit.tuning.trial import FOLDER, SCRATCH, Aim, Load
 
-FOLDER, JOURNAL_FILE, RESULT_FILE, PLOT_FILE = "tuning", "journal.jsonl", "result.json", "tuning.svg"
+JOURNAL_FILE, RESULT_FILE, PLOT_FILE = "journal.jsonl", "result.json", "tuning.svg"
 
 _PHASE_SECONDS = 4.0
 
@@ -104,7 +104,7 @@ def run(context: Context, wanted: Wanted) -> Tuning:
     outcome = evaluate.run(replace(context, found_only=True))
     built = render.run(context, outcome)
     folder = context.home / FOLDER
-    with _alone(folder), _scratch(folder / "scratch") as scratch:
+    with _alone(folder), _scratch(folder / SCRATCH) as scratch:
         return _run(context, outcome, built.key, wanted, folder, scratch)
 
 
@@ -221,4 +221,5 @@ def _scratch(path: Path) -> Iterator[Path]:
     try:
         yield path
     finally:
+        trial.end_all(path)
         shutil.rmtree(path, ignore_errors=True)

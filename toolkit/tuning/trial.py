@@ -27,6 +27,9 @@ from toolkit.tuning.space import Configuration
 # Renders a configuration into an empty directory.
 Renderer = Callable[[Configuration, Path], None]
 
+# In a pipeline's folder of the build directory; in that, what services run in, each in a directory of its own.
+FOLDER, SCRATCH = "tuning", "scratch"
+
 # The state directory of the service, in its scratch directory.
 _HOME = "service"
 
@@ -187,8 +190,13 @@ def running(scratch: Path, configuration: Configuration, render: Renderer, deman
 
 def end_all(folder: Path) -> None:
     """End the services whose scratch directories are in `folder`."""
-    for home in folder.glob(f"*/{_HOME}"):
+    for home in homes(folder):
         control.stop(home)
+
+
+def homes(folder: Path) -> list[Path]:
+    """The state directories of the services whose scratch directories are in `folder`."""
+    return sorted(folder.glob(f"*/{_HOME}"))
 
 
 def measure(
