@@ -33,7 +33,7 @@ RESULTS = [
 
 def found(folder: Path, gain: float) -> Tuning:
     default, best = Side(4, [4.0] * 3, [900.0] * 30), Side(4, [4.0 * gain] * 3, [900.0] * 30)
-    verdict = judge(default, best, 1000)
+    verdict = judge(default, best, 1000, fixed=True)
     final = Final(RESULTS[1], default, best, verdict)
     chosen = OTHER if verdict.taken else DEFAULT
     return Tuning(SPACE, Bounds(1000, 4000), RESULTS, chosen, final, verdict.reason, folder)

@@ -108,14 +108,16 @@ def test_a_default_that_cannot_be_measured_ends_it(tmp_path: Path) -> None:
 
 
 class Served:
-    """A service of a configuration, as fast as the expression says."""
+    """A service of a configuration, as fast as the expression says, each answer after `slower` times as long."""
+
+    slower = 1.0
 
     def __init__(self, configuration: Configuration) -> None:
         self._result = synthetic.measure(configuration)
 
     def phase(self, clients: int) -> tuple[Point, list[float]]:
         (point,) = (each for each in self._result.points if each.clients == clients)
-        return point, [point.p99] * point.requests
+        return point, [point.p99 * self.slower] * point.requests
 
 
 @pytest.fixture
@@ -153,6 +155,24 @@ def test_the_best_of_the_search_meets_the_default_in_turn(
     assert final.verdict.taken
     assert final.verdict.ratio == pytest.approx(synthetic.speed(best) / synthetic.speed(SPACE.default))
     assert len(final.best.throughput) >= 3
+
+
+@pytest.mark.parametrize(
+    ("slower", "target", "taken"), [(1.6, None, True), (3.0, None, False), (1.6, 1100, False)]
+)
+def test_a_bound_that_nobody_gave_bears_one_hiccup_of_the_default(
+    started: list[Configuration],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    slower: float,
+    target: Optional[float],
+    taken: bool,
+) -> None:
+    """The default has one where the bound is its own p99 and a tenth; here everything is slower than in the search."""
+    monkeypatch.setattr(Served, "slower", slower)
+    final = decided(tmp_path, target=target)
+    assert final is not None
+    assert final.verdict.taken == taken
 
 
 def test_where_nothing_was_better_nothing_is_measured_again(

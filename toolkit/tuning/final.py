@@ -13,6 +13,10 @@ from toolkit.tuning.load import percentile
 # A smaller gain is no reason to leave the default, however certain it is.
 _WORTH = 1.02
 
+# One-sided 95 % quantiles of Student's t by degrees of freedom: Abramowitz & Stegun, Handbook of Mathematical
+# Functions, table 26.10.
+_STUDENT = {1: 6.314, 2: 2.920, 3: 2.353, 4: 2.132, 5: 2.015, 6: 1.943}
+
 
 @dataclass(frozen=True)
 class Side:
@@ -47,7 +51,7 @@ class Verdict:
     """
     Attributes:
         ratio: throughput of the rival to that of the default: geometric mean of the rounds.
-        low: the same less the standard error of that mean.
+        low: with 95 % confidence it is not below this.
         taken: the rival takes the default's place.
         reason: why, or why not.
     """
@@ -62,21 +66,23 @@ class Verdict:
         return asdict(self)
 
 
-def judge(default: Side, rival: Side, p99: float, too_large: bool = False) -> Verdict:
+def judge(default: Side, rival: Side, p99: float, fixed: bool, too_large: bool = False) -> Verdict:
     """Whether the rival is better within the bounds. Where the default is beyond one, the rival only has to be within.
 
     Args:
+        default, rival: of as many rounds, 2 to 7.
         p99: milliseconds.
+        fixed: that is asked for; else it is the default's own, and a default beyond it has had a hiccup.
         too_large: the default takes more memory than it may.
     """
     logs = [math.log(mine / its) for mine, its in zip(rival.throughput, default.throughput)]
     mean, error = statistics.fmean(logs), statistics.stdev(logs) / math.sqrt(len(logs))
-    ratio, low = math.exp(mean), math.exp(mean - error)
+    ratio, low = math.exp(mean), math.exp(mean - _STUDENT[len(logs) - 1] * error)
     each = ", ".join(f"{math.exp(value):.2f}" for value in logs)
     told = f"{ratio:.2f} times the throughput in turn (rounds: {each})"
     if rival.p99 > p99:
         return Verdict(ratio, low, False, f"its p99 of {rival.p99:.0f} ms is beyond {p99:.0f} ms; {told}")
-    if default.p99 > p99:
+    if fixed and default.p99 > p99:
         return Verdict(
             ratio, low, True, f"the default's p99 of {default.p99:.0f} ms is beyond {p99:.0f} ms; {told}"
         )
