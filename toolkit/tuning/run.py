@@ -124,7 +124,7 @@ def _run(context: Context, outcome: Outcome, key: str, wanted: Wanted, folder: P
             "clients": spec.tune.clients,
             "seconds": demand.seconds,
             "target": target,
-            "default": whole.default.values,
+            "configurations": [each.values for each in whole.configurations],
         },
     )
     budget = Budget(wanted.budget or spec.tune.budget_seconds)
