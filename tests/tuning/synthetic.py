@@ -11,7 +11,7 @@ from toolkit.spec.model import TuneServingSpec, TuneSpec
 from toolkit.tuning.results import Point, Result
 from toolkit.tuning.space import Configuration
 
-FACTORS: Mapping[str, Mapping[Any, float]] = {
+FACTORS: dict[str, Mapping[Any, float]] = {
     "variant": {"release": 1.0, "fp32": 0.5},
     "threads": {1: 1.0, 2: 0.8},
     "workers": {1: 0.9, 2: 1.0, 3: 1.1},
@@ -33,7 +33,8 @@ def speed(configuration: Configuration) -> float:
     """Answers a second, at most."""
     value = 4.0
     for name, factors in FACTORS.items():
-        value *= factors[configuration.values[name]]
+        if name in configuration.values:
+            value *= factors[configuration.values[name]]
     return value
 
 

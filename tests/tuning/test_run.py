@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 from filelock import FileLock
@@ -16,13 +16,15 @@ from tests.stages import planted
 from tests.stages.planted import A, Plant, World
 from tests.tuning import synthetic
 from toolkit import cpu
-from toolkit.errors import ReleaseError, ServiceError
+from toolkit.errors import ReleaseError, ServiceError, SmokeError
 from toolkit.serving import release
 from toolkit.spec import tuned as files
+from toolkit.spec.model import TuneServingSpec, TuneSpec
 from toolkit.stages import evaluate, tuned
 from toolkit.stages.context import Context
 from toolkit.tuning import run as tuning
 from toolkit.tuning import trial
+from toolkit.tuning.load import TooSlow
 from toolkit.tuning.results import Point, Result
 from toolkit.tuning.run import Wanted
 from toolkit.tuning.space import Configuration
@@ -38,12 +40,14 @@ class Machine:
         measured: configurations, in turn.
         breaks_off_at: the number of the measurement that Ctrl-C comes in.
         gain: of all but the default in the final.
+        trouble: what comes of starting the rival in the final.
     """
 
     def __init__(self) -> None:
         self.measured: list[Configuration] = []
         self.breaks_off_at = 0
         self.gain = 1.0
+        self.trouble: Optional[Exception] = None
 
     def measure(self, scratch: Path, configuration: Configuration, render: Any, *_: Any) -> Result:
         self.measured.append(configuration)
@@ -54,6 +58,8 @@ class Machine:
 
     @contextmanager
     def running(self, scratch: Path, configuration: Configuration, render: Any, *_: Any) -> Iterator[Any]:
+        if scratch.name == "best" and self.trouble is not None:
+            raise self.trouble
         scratch.mkdir(parents=True)
         render(configuration, scratch)
         assert release.read(scratch).limits.workers == configuration.values["workers"]
@@ -111,6 +117,40 @@ def test_where_the_best_was_only_lucky_the_default_stays_and_an_older_choice_goe
     assert not (built.home / files.TUNED_FILE).exists()
 
 
+@pytest.mark.parametrize(
+    "error", [ServiceError("it does not start"), SmokeError("it errs"), TooSlow("no answer")]
+)
+def test_where_the_final_fails_the_default_stays_and_the_run_is_finished(
+    built: Context, machine: Machine, error: Exception
+) -> None:
+    tuning.run(built, Wanted())
+    measured = len(machine.measured)
+    machine.trouble = error
+    found = tuning.run(built, Wanted())
+    assert found.chosen == found.space.default
+    assert found.reason == f"the final failed: {error}"
+    assert not (built.home / files.TUNED_FILE).exists()
+    machine.trouble = None
+    tuning.run(built, Wanted())
+    assert len(machine.measured) == 3 * measured
+
+
+def test_what_loses_accuracy_with_its_options_is_not_chosen(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    planted.install_convert(monkeypatch, tmp_path)
+    planted.evaluated(replace(WORLD, tuned=planted.WORSE), monkeypatch, tmp_path)
+    context = planted.context(tmp_path, steps=("det",))
+    tune = TuneSpec(serving=TuneServingSpec(workers=(3,)), options={"det": {"limit": (640,)}})
+    monkeypatch.setitem(synthetic.FACTORS, "det.limit", {960: 1.0, 640: 1.5})
+    found = tuning.run(replace(context, spec=context.spec.model_copy(update={"tune": tune})), Wanted())
+    assert found.final is not None
+    assert found.final.rival.configuration.values["det.limit"] == 640
+    assert found.chosen == found.space.default
+    assert found.reason.startswith("with its options the whole loses")
+    assert not (context.home / files.TUNED_FILE).exists()
+
+
 def test_an_older_choice_is_no_part_of_the_default(built: Context, machine: Machine) -> None:
     first = tuning.run(built, Wanted())
     second = tuning.run(built, Wanted())
@@ -127,6 +167,24 @@ def test_a_run_that_was_interrupted_goes_on_where_it_was(built: Context, machine
     keys = [each.key for each in machine.measured]
     assert len(keys) == len(set(keys)) + 1, "only what was interrupted is measured again"
     assert found.chosen.values == BEST
+
+
+def test_a_run_that_was_interrupted_is_not_taken_up_where_other_values_are_tried(
+    built: Context, machine: Machine
+) -> None:
+    machine.breaks_off_at = 5
+    with pytest.raises(KeyboardInterrupt):
+        tuning.run(built, Wanted())
+    narrowed = built.spec.tune.model_copy(update={"serving": TuneServingSpec(workers=(3,))})
+    tuning.run(replace(built, spec=built.spec.model_copy(update={"tune": narrowed})), Wanted())
+    assert machine.measured[5].values == machine.measured[0].values
+
+
+def test_services_are_ended_before_their_files_go(built: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[bool] = []
+    monkeypatch.setattr(trial, "end_all", lambda path: ended.append(path.is_dir()))
+    tuning.run(built, Wanted())
+    assert ended == [False, True]
 
 
 def test_a_run_that_was_finished_is_no_beginning_of_the_next(built: Context, machine: Machine) -> None:

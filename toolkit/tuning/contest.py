@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -38,6 +38,13 @@ class Final:
     default: Side
     best: Side
     verdict: Verdict
+
+    def but(self, refusal: Optional[str]) -> Final:
+        """The same, and the rival not taken where something is against it."""
+        if refusal is None:
+            return self
+        reason = f"{refusal}; {self.verdict.reason}"
+        return replace(self, verdict=replace(self.verdict, taken=False, reason=reason))
 
 
 class Budget:

@@ -13,10 +13,10 @@ from typing import Any, Optional
 from filelock import FileLock, Timeout
 
 from toolkit.data.labels import Sample
-from toolkit.errors import ServiceError
+from toolkit.errors import ServiceError, SmokeError
 from toolkit.spec import tuned as files
 from toolkit.spec.tuned import TUNED_FILE, Tuned
-from toolkit.stages import dataset, evaluate, render, tuned
+from toolkit.stages import admit, dataset, evaluate, render, tuned
 from toolkit.stages.context import Context
 from toolkit.stages.evaluate import Outcome
 from toolkit.store import digest, durable
@@ -53,7 +53,7 @@ class Tuning:
 
     Attributes:
         chosen: what the file says; the default where there is none.
-        final: None: nothing was within the bounds and better in the search.
+        final: None: nothing was within the bounds and better in the search, or the final failed.
         reason: of the choice, in words.
     """
 
@@ -141,30 +141,40 @@ def _run(context: Context, outcome: Outcome, key: str, wanted: Wanted, folder: P
     if journal.resumed:
         say(f"going on with the {journal.resumed} that a run which was broken off has measured")
     bounds = contest.explore(whole, journal, measure, target, memory, budget, say)
-    final = contest.decide(
-        whole, journal.results, bounds, write, demand, scratch, budget, target is not None, say
-    )
+    final, failure = None, ""
+    try:
+        final = contest.decide(
+            whole, journal.results, bounds, write, demand, scratch, budget, target is not None, say
+        )
+    except (ServiceError, SmokeError) as error:
+        failure = f"the final failed: {error.message}"
+    if final is not None and final.verdict.taken:
+        final = final.but(admit.refusal(context, outcome, final.rival.configuration.choice))
     journal.finish()
-    found = _concluded(whole, bounds, journal.results, final, folder)
-    _keep(context, outcome, key, found)
+    found = _concluded(whole, bounds, journal.results, final, failure, folder)
+    _keep(context, outcome, found)
     return found
 
 
 def _concluded(
-    whole: Space, bounds: Bounds, measured: Sequence[Result], final: Optional[Final], folder: Path
+    whole: Space,
+    bounds: Bounds,
+    measured: Sequence[Result],
+    final: Optional[Final],
+    failure: str,
+    folder: Path,
 ) -> Tuning:
-    chosen = whole.default
+    chosen, reason = whole.default, failure
     if final is not None:
         reason = final.verdict.reason
         chosen = final.rival.configuration if final.verdict.taken else chosen
-    elif any(bounds.best(each) for each in measured):
-        reason = "nothing was better in the search"
-    else:
-        reason = "nothing is within the bounds"
+    elif not failure:
+        within = any(bounds.best(each) for each in measured)
+        reason = "nothing was better in the search" if within else "nothing is within the bounds"
     return Tuning(whole, bounds, measured, chosen, final, reason, folder)
 
 
-def _keep(context: Context, outcome: Outcome, key: str, found: Tuning) -> None:
+def _keep(context: Context, outcome: Outcome, found: Tuning) -> None:
     durable.write(found.folder / RESULT_FILE, json.dumps(found.to_json(), indent=2))
     durable.write(found.folder / PLOT_FILE, plot.draw(found.space, found.results, found.bounds, found.chosen))
     path = context.home / TUNED_FILE
