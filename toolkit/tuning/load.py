@@ -79,7 +79,10 @@ class _Load:
 
     def run(self) -> None:
         with HttpClient(self._url, self._timeout) as client:
-            threads = [threading.Thread(target=self._ask, args=(client,)) for _ in range(self._clients)]
+            threads = [
+                threading.Thread(target=self._ask, args=(client,), name=f"load-{number}")
+                for number in range(self._clients)
+            ]
             try:
                 for thread in threads:
                     thread.start()
@@ -95,9 +98,8 @@ class _Load:
             began = time.perf_counter()
             try:
                 client.predict(self._model, image)
-            except (
-                Exception
-            ) as error:  # whatever it is: who waits for the end of the phase would wait for ever
+            except Exception as error:
+                # Whatever it is: who waits for the end of the phase would wait for ever.
                 self.problem = error
                 self._over.set()
                 return
