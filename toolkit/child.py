@@ -92,6 +92,9 @@ def _run(
             )
     except ServerDied as error:
         os.close(read_end)
+        if error.code == 0:
+            # It ends so only when this process lets go of it: on Ctrl-C, in another thread.
+            raise KeyboardInterrupt from None
         return error.code
     except BaseException:
         os.close(read_end)

@@ -68,7 +68,8 @@ class ForkServer:
 
     Args:
         imports: modules that it imports; what fails to import is left to those who need it.
-        env: its environment. What libraries read when they are loaded counts; the rest comes with each order.
+        env: added to the environment of this process. What libraries read when they are loaded counts; the rest comes
+            with each order.
         output: file that takes what the imports print.
     """
 
@@ -170,9 +171,10 @@ def _reap(statuses: dict[int, int]) -> None:
     for pid in list(statuses):
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            with os.fdopen(statuses.pop(pid), "wb") as pipe, suppress(BrokenPipeError):
-                pipe.write(str(os.waitstatus_to_exitcode(status)).encode())
-                pipe.flush()
+            pipe = statuses.pop(pid)
+            with suppress(BrokenPipeError):
+                os.write(pipe, str(os.waitstatus_to_exitcode(status)).encode())
+            os.close(pipe)
 
 
 def _work(server: int, order: Mapping[str, Any], fds: Sequence[int]) -> NoReturn:
