@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from toolkit.errors import SpecError
 from toolkit.images import classify
 from toolkit.images.classify import ImageNetStep
 
@@ -58,3 +59,16 @@ def test_the_likeliest_classes_come_first_with_their_names() -> None:
 def test_logits_become_probabilities_where_the_options_say_so() -> None:
     found = classes([1000.0, 1000.0, 0.0], softmax=True)
     assert [item["score"] for item in found] == [0.5, 0.5, 0.0]
+
+
+def test_of_a_very_long_image_only_what_may_reach_the_centre_is_scaled() -> None:
+    line = np.zeros((1, 30_000, 3), np.uint8)
+    line[:, 14_990:15_010] = 255
+    scaled = classify.resize_short(line, 256)
+    assert scaled.shape == (256, 16 * 256, 3)
+    assert classify.centre(scaled, 224).min() == 255
+
+
+def test_a_centre_larger_than_the_image_is_refused() -> None:
+    with pytest.raises(SpecError, match="crop 256 is more than resize 224"):
+        ImageNetStep({"resize": 224, "crop": 256})

@@ -8,12 +8,16 @@ from typing import Any, Optional
 import cv2
 import numpy as np
 
+from toolkit.errors import SpecError
 from toolkit.pipeline import Arrays, Payload
 
 Pixels = np.ndarray[Any, Any]
 
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
+
+# Of an image, at most so many times its shorter side is scaled.
+_LONGEST = 16
 
 
 class ImageNetStep:
@@ -26,10 +30,15 @@ class ImageNetStep:
             red, green, blue in 0..1; ImageNet's), `top` (classes in the answer, 5), `softmax` (whether the outputs are
             logits).
         names: of the classes, in the order of the scores; None: the numbers.
+
+    Raises:
+        SpecError: the centre is larger than what it is cut out of.
     """
 
     def __init__(self, options: Mapping[str, Any], names: Optional[Sequence[str]] = None) -> None:
         self._resize, self._crop = int(options.get("resize", 256)), int(options.get("crop", 224))
+        if self._crop > self._resize:
+            raise SpecError(f"options: crop {self._crop} is more than resize {self._resize}")
         self._mean, self._std = (
             np.array(options.get(name, default), np.float32)[:, None, None]
             for name, default in (("mean", _MEAN), ("std", _STD))
@@ -63,7 +72,11 @@ def answer(payload: Payload) -> dict[str, Any]:
 
 
 def resize_short(image: Pixels, size: int) -> Pixels:
-    """`image` scaled so that its shorter side has `size` pixels."""
+    """`image` scaled so that its shorter side has `size` pixels; of a very long one, the middle."""
+    short = min(image.shape[:2])
+    # The rest is cut away in any case, and a line of pixels would become gigabytes.
+    top, left = (max(0, (side - _LONGEST * short) // 2) for side in image.shape[:2])
+    image = image[top : top + _LONGEST * short, left : left + _LONGEST * short]
     height, width = image.shape[:2]
     scale = size / min(height, width)
     longer = (max(size, round(width * scale)), max(size, round(height * scale)))
