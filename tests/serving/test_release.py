@@ -72,6 +72,16 @@ def test_a_release_is_read_with_the_engine_settings_of_each_step(tmp_path: Path)
     assert found.steps[0].predictor_options == PREDICTOR
 
 
+def test_the_engines_of_a_release_are_those_of_its_spares_too(tmp_path: Path) -> None:
+    step = {**RELEASE["steps"][0], "predictor": PredictorOptions("int8", "openvino").to_json()}
+    spare = tmp_path / release.at_level("AVX2")
+    spare.mkdir(parents=True)
+    write(tmp_path, yaml.safe_dump(RELEASE))
+    assert release.engines(tmp_path) == {"paddle"}
+    write(spare, yaml.safe_dump({**RELEASE, "steps": [step]}))
+    assert release.engines(tmp_path) == {"paddle", "openvino"}
+
+
 def test_a_release_says_how_far_its_answers_agree_with_those_of_native_fp32(tmp_path: Path) -> None:
     found = release.read(write(tmp_path, yaml.safe_dump({**RELEASE, "agreement": AGREEMENT})))
     assert found.agreement == Agreement(kind="text", path="lines.text", rate=0.002, high=0.004, samples=60)

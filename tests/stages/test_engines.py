@@ -77,6 +77,21 @@ def test_what_one_goes_back_to_runs_in_paddle(monkeypatch: pytest.MonkeyPatch, t
     assert (model.label, model.engine) == ("fp32", "paddle")
 
 
+def test_fp32_in_openvino_has_fp32_in_paddle_to_go_back_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    faster = {("det", "fp32 in OpenVINO"): Plant(ratio=3.0)}
+    found = outcome(faster, monkeypatch, tmp_path, precision="fp32")
+    assert found.result["models"]["det"]["chosen"] == "fp32 in OpenVINO"
+    (model,) = found.spares["fp32"].values()
+    assert (model.label, model.engine) == ("fp32", "paddle")
+
+
+def test_the_version_of_the_engine_is_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    packages = outcome(FASTER, monkeypatch, tmp_path).result["environment"]["packages"]
+    assert packages["openvino"] == "2025.3.0"
+
+
 def test_lesser_cpus_may_run_it_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cpu, "levels_below", lambda: ("AVX2",))
     planted_levels = planted.context

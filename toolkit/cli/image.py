@@ -63,7 +63,7 @@ def image_command(
     tag = f"{plan(run.spec).image}:{version}"
     dockerfile = _dockerfile(run, "Dockerfile.paddle" if paddle else "Dockerfile", version)
     run.home.mkdir(parents=True, exist_ok=True)
-    engines = release.read(directory).engines
+    engines = release.engines(directory)
     with context.assembled(run.spec.name, dockerfile, run.home, release=directory, engines=engines) as folder:
         _build(run, found, folder, tag, base, further)
     _tell(as_json, found, tag)

@@ -140,6 +140,9 @@ def observed(
 ) -> tuple[list[list[Primitive]], list[str | None]]:
     """What each of so many warm inferences consisted of, by OpenVINO's own account.
 
+    It is compiled for the shapes of `feed`, since only then the account has shapes to count the work by; what is served
+    takes any shape, and runs the same layers in the same types (tests/engines/test_openvino.py).
+
     Returns:
         For each run all that was executed, in order; and the names of the layers that convolutions and matrix products
         among it were made of (None: unknown).

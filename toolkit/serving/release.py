@@ -151,11 +151,6 @@ class Release(_Part):
     watch: Watch = Watch()
     agreement: Optional[Agreement] = None
 
-    @property
-    def engines(self) -> tuple[str, ...]:
-        """The engines that its models run in: `paddle`, `openvino`."""
-        return tuple(sorted({item.predictor_options.engine for item in self.steps}))
-
 
 def read(directory: Path) -> Release:
     """The release in `directory`.
@@ -170,6 +165,12 @@ def read(directory: Path) -> Release:
         raise TemplateError("this is no rendered release", where=str(path)) from error
     except (yaml.YAMLError, ValidationError) as error:
         raise TemplateError(f"the rendered release is wrong: {error}", where=str(path)) from error
+
+
+def engines(directory: Path) -> set[str]:
+    """The engines that the models of the release in `directory` and of its spares run in: `paddle`, `openvino`."""
+    releases = [read(path.parent) for path in directory.rglob(RELEASE_FILE)]
+    return {item.predictor_options.engine for plan in releases for item in plan.steps}
 
 
 def at_level(level: str) -> str:

@@ -251,12 +251,17 @@ class _Evaluation:
             "environment": {
                 "cpu": cpu.model(),
                 "features": machine()["cpu"],
-                "packages": machine()["packages"],
+                "packages": {**machine()["packages"], **self._engines(judged)},
                 "level": cpu.level(),
                 "threads": self.context.spec.serving.threads,
                 "keys": {name: item.shown.source.key for name, item in judged.items()},
             },
         }
+
+    def _engines(self, judged: Mapping[str, Judged]) -> dict[str, str]:
+        """Versions of the engines beside Paddle that candidates ran in."""
+        tried = {variant.engine for item in judged.values() for variant in item.everything}
+        return {name: version for name, version in self.context.engines.items() if name in tried - {"paddle"}}
 
     def _data(self) -> dict[str, Any]:
         data = self.data.dataset

@@ -61,7 +61,7 @@ def find(
         answers: those of what is served.
     """
     chosen = {name: item.chosen for name, item in judged.items()}
-    if all(item.options.precision == "fp32" for item in chosen.values()):
+    if all(item.options.precision == "fp32" and item.engine == "paddle" for item in chosen.values()):
         # It is what one would go back to, and instruction sets change nothing of it but its speed.
         return {}
     fp32 = pool.submit(_fp32, context, data, policy, judged, reference)
@@ -78,7 +78,7 @@ def find(
 def _fp32(
     context: Context, data: DatasetRef, policy: Policy, judged: Mapping[str, Judged], reference: Artifact
 ) -> Spare:
-    """What `PRECISION=fp32` would serve, by the measurements that are there."""
+    """What `PRECISION=fp32` would serve in Paddle, by the measurements that are there."""
     asked = replace(context, precision="fp32")
     again = {name: item.narrowed(asked) for name, item in judged.items()}
     settled: Whole = whole.settle(asked, data, policy, again, reference)
