@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from toolkit.data.labels import Line, Sample
+from toolkit.data.labels import Line, Sample, text_of
 from toolkit.errors import DataError
 from toolkit.evaluation.metrics import Counts, characters, match, normalise
 from toolkit.pipeline import Payload
@@ -45,9 +45,10 @@ class Detection:
 
     def counts(self, sample: Sample, payload: Payload) -> Counts:
         """Boxes matched; boxes on illegible text count for nobody."""
-        pairs = match([line.quad for line in sample.lines], payload["boxes"], self._threshold)
-        illegible = sum(1 for row, _ in pairs if not sample.lines[row].legible)
-        legible = sum(1 for line in sample.lines if line.legible)
+        lines = text_of(sample)
+        pairs = match([line.quad for line in lines], payload["boxes"], self._threshold)
+        illegible = sum(1 for row, _ in pairs if not lines[row].legible)
+        legible = sum(1 for line in lines if line.legible)
         return Counts(len(pairs) - illegible, len(payload["boxes"]) - illegible, legible)
 
 
@@ -123,7 +124,7 @@ class Pages:
 
 
 def _legible(sample: Sample) -> list[Line]:
-    return [line for line in sample.lines if line.legible]
+    return [line for line in text_of(sample) if line.legible]
 
 
 def _corners(line: Line) -> np.ndarray[Any, Any]:

@@ -37,7 +37,7 @@ def _cut(listed: Path, directory: Path, split: str) -> list[str]:
     rows = []
     for sample in labels.read(listed):
         page = cv2.imread(str(sample.image))
-        for line in sample.lines:
+        for line in labels.text_of(sample):
             if not line.legible:
                 continue
             label = len(rows) % 2

@@ -103,7 +103,14 @@ def test_a_class_may_follow_the_image_or_nothing_at_all(folder: Path) -> None:
         ("images/a 3.jpg", 0),
         ("images/a 3.jpg", None),
     ]
-    assert all(sample.image.is_file() and sample.lines == () for sample in found)
+    assert all(sample.image.is_file() and sample.lines is None for sample in found)
+
+
+def test_where_text_is_not_known_that_is_no_page_without_text(folder: Path) -> None:
+    unknown, empty = labels.read(listed(folder, "images/a.jpg", "images/b.jpg\t[]"))
+    assert labels.text_of(empty) == ()
+    with pytest.raises(DataError, match=r"images/a\.jpg has no label with its lines"):
+        labels.text_of(unknown)
 
 
 def test_an_image_with_a_class_that_is_not_there_is_named_with_its_line(folder: Path) -> None:

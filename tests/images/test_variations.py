@@ -42,7 +42,7 @@ def built(folder: Path, chosen: Any) -> Path:
 def test_a_dataset_without_labels_is_written_from_what_packages_ship(tmp_path: Path, package: str) -> None:
     found = dataset.load(built(tmp_path / "data", options(package)))
     assert (len(found.calibration), len(found.search), len(found.validation)) == (3, 2, 5)
-    assert all(item.label is None and item.lines == () for item in found.validation)
+    assert all(item.label is None and item.lines is None for item in found.validation)
     for item in found.validation:
         assert min(cv2.imread(str(item.image)).shape[:2]) == 64
 

@@ -44,14 +44,29 @@ class Sample:
     """An image and what is known of it.
 
     Attributes:
-        lines: those of the text on it.
+        lines: those of the text on it; None: not known.
         label: the number of its class; None: not known.
     """
 
     name: str
     image: Path
-    lines: tuple[Line, ...] = ()
+    lines: Optional[tuple[Line, ...]] = None
     label: Optional[int] = None
+
+
+def text_of(sample: Sample) -> tuple[Line, ...]:
+    """The lines of text on the image.
+
+    Raises:
+        DataError: they are not known.
+    """
+    if sample.lines is None:
+        raise DataError(
+            f"the image {sample.name} has no label with its lines of text",
+            where=str(sample.image),
+            remedy='write [{"transcription": ...}, ...] behind it and a tab; [] for a page without text',
+        )
+    return sample.lines
 
 
 def read(path: Path) -> tuple[Sample, ...]:
