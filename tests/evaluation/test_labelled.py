@@ -22,3 +22,9 @@ def test_an_answer_may_be_one_class_alone() -> None:
 
 def test_without_any_label_there_is_nothing_to_count() -> None:
     assert labelled.accuracy(RULE, [None], [answer(1)])["samples"] == 0
+
+
+def test_names_of_classes_cannot_be_compared_with_their_numbers() -> None:
+    assert labelled.comparable(RULE, [answer(3, 4)])
+    assert not labelled.comparable(Rule("top1", "classes.name"), [{"classes": [{"name": "tabby"}]}])
+    assert not labelled.comparable(RULE, [{"classes": []}])

@@ -29,6 +29,12 @@ def accuracy(rule: Rule, labels: Sequence[Optional[int]], answers: Sequence[Any]
     return {"samples": len(known), **shares}
 
 
+def comparable(rule: Rule, answers: Sequence[Any]) -> bool:
+    """Whether what the rule's path names are numbers of classes, and not their names."""
+    found = [item for answer in answers for item in _classes(rule, answer)]
+    return bool(found) and all(isinstance(item, int) and not isinstance(item, bool) for item in found)
+
+
 def _classes(rule: Rule, answer: Mapping[str, Any]) -> list[Any]:
     found = at(answer, rule.path)
     return list(found) if isinstance(found, (list, tuple)) else [found]

@@ -155,6 +155,9 @@ class DataSpec(Section):
     packages: tuple[str, ...] = Field(
         default=(), description="installed packages whose versions decide what the generator writes"
     )
+    code: tuple[str, ...] = Field(
+        default=(), description="folders of code that it uses beside its own, relative to the pipeline's"
+    )
 
 
 class GateSpec(Section):

@@ -42,7 +42,8 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": sorted(cpu.features()),
         "isa": {name: os.environ[name] for name in cpu.LEVEL_VARIABLES if name in os.environ},
-        "packages": digest.of_packages(_NUMERIC_PACKAGES),
+        # A pipeline's container has those that it needs.
+        "packages": {name: found for name in _NUMERIC_PACKAGES if (found := digest.version_of(name))},
     }
 
 

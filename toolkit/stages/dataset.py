@@ -49,7 +49,10 @@ def _own(context: Context) -> Path:
         "dataset",
         context.spec.name,
         {"options": spec.options, "packages": digest.of_packages([*_IMAGING, *spec.packages])},
-        (place if place.is_dir() else place.with_suffix(".py"),),
+        (
+            place if place.is_dir() else place.with_suffix(".py"),
+            *(context.spec.directory / item for item in spec.code),
+        ),
         lambda target, progress: _generate(context, target, progress),
     ).path
 

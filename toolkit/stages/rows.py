@@ -18,6 +18,7 @@ from toolkit.evaluation.gate import Verdict
 from toolkit.evaluation.metrics import Counts
 from toolkit.evaluation.ratios import Metric
 from toolkit.quantization.recipe import Recipe
+from toolkit.spec import AGREEMENT
 from toolkit.stages import measure
 from toolkit.stages.judge import Judged
 from toolkit.stages.variants import Variant
@@ -101,7 +102,7 @@ class _Entry:
         chosen, fastest = self.judged.chosen, self.judged.fastest
         verdict = self.judged.verdicts.get(chosen)
         recipe = f" ({chosen.recipe.label.partition(' ')[2]})" if chosen.recipe else ""
-        whose = "that of whole answers" if self.judged.rejected else "its accuracy"
+        whose = "that of whole answers" if self.judged.rejected else _measured(self.judged)
         why = f"it {verdict.reason}" if verdict else f"no candidate is faster and keeps {whose}"
         latency = "this too" if fastest is chosen else self._label(fastest)
         return (
@@ -155,6 +156,11 @@ class _Entry:
             "share": None,
             "problem": row["problem"],
         }
+
+
+def _measured(judged: Judged) -> str:
+    by_agreement = judged.context.spec.models[judged.name].judge == AGREEMENT
+    return "its agreement with native FP32" if by_agreement else "its accuracy"
 
 
 def _title(item: Variant) -> str:

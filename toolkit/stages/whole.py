@@ -117,6 +117,8 @@ def _labelled(
     if wanted is None or wanted.kind != "top1" or all(item is None for item in classes):
         return None
     rule = Rule(wanted.kind, wanted.path)
+    if not labelled.comparable(rule, reference.info["answers"]):
+        return None
     found = {"native": reference, "served": answers}
     return {name: labelled.accuracy(rule, classes, item.info["answers"]) for name, item in found.items()}
 
