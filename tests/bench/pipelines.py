@@ -15,7 +15,7 @@ from toolkit.data.labels import Sample
 from toolkit.evaluation import metrics
 from toolkit.evaluation.metrics import Counts
 from toolkit.serving import release
-from toolkit.spec import PipelineSpec
+from toolkit.spec import AGREEMENT, PipelineSpec
 
 RELEASE = "the release"
 
@@ -35,7 +35,8 @@ def run(
     """`ways`, see `figures.table`, with `right`, the share of the labelled results; and `missing`, texts.
 
     Args:
-        labelled: whether the samples have labels; else there is no `right`.
+        labelled: whether the samples have labels; else, or where the pipeline is not judged by them, there is no
+            `right`.
         rounds: after one that warms up.
     """
     with ExitStack() as stack:
@@ -47,7 +48,8 @@ def run(
                 entered[name] = stack.enter_context(Worker(contestants.timed, (make, *arguments), core))
             except Missing as error:
                 missing.append(f"{name}: {error}")
-        seconds, counts = _compete(entered, samples, rounds, spec if labelled else None, say)
+        judging = spec if labelled and spec.judge != AGREEMENT else None
+        seconds, counts = _compete(entered, samples, rounds, judging, say)
     ways = table(seconds, RELEASE)
     for name, found in counts.items():
         ways[name]["right"] = found.matched / max(1, found.truth)

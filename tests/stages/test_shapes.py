@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from toolkit.errors import DataError, SpecError
+from toolkit.spec import AGREEMENT
 from toolkit.stages import shapes
 
 # An image's bytes are the widths of its lines; a line is a feed.
@@ -63,6 +64,27 @@ def test_what_the_models_meet_is_counted_and_compared_with_what_the_step_lists(f
         {"shapes": {"x": [1, 16]}, "count": 3, "listed": False},
         {"shapes": {"x": [1, 4]}, "count": 1, "listed": True},
     ]
+
+
+def test_a_pipeline_without_labels_shows_what_its_models_meet_too(folder: Path) -> None:
+    (folder / "request.py").write_text(
+        "def decode(request, options): return {'lines': list(request['image'])}"
+    )
+    (folder / "0").write_bytes(bytes([3, 9]))
+    (folder / "other").write_bytes(b"other")
+    (folder / "calibration.txt").write_text("0\n")
+    (folder / "validation.txt").write_text("other\n")
+    options = {"request": "request:decode", "request_options": {}, "response": None}
+    judge = (AGREEMENT, {**options, "kind": "top1", "path": "x"})
+    found = shapes.observe(
+        str(folder),
+        ("ops:Bare", {"widths": [16]}),
+        judge,
+        str(folder),
+        None,
+        progress=lambda done, total: None,
+    )
+    assert found["met"] == [{"shapes": {"x": [1, 16]}, "count": 2, "listed": False}]
 
 
 def test_the_buckets_of_the_spec_stand_beside_the_best(folder: Path) -> None:

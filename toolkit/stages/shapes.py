@@ -20,7 +20,7 @@ from toolkit.child import Progress
 from toolkit.data import dataset
 from toolkit.data.labels import Sample
 from toolkit.errors import DataError, SpecError
-from toolkit.evaluation import buckets
+from toolkit.evaluation import buckets, judges
 from toolkit.pipeline import Judge, Padded, Shaped, Shapes, Step
 from toolkit.stages import dataset as dataset_stage
 from toolkit.stages.context import Context
@@ -46,7 +46,7 @@ def run(context: Context, name: str, count: Optional[int] = None) -> dict[str, A
     arguments = {
         "pipeline_dir": str(context.spec.directory),
         "step": [model.step, dict(model.options)],
-        "judge": [model.judge, dict(context.spec.judge_options)],
+        "judge": context.spec.judge_of(name),
         "data": str(data.directory),
         "count": count,
     }
@@ -74,12 +74,14 @@ def observe(
     """
     (reference, options), code = step, Path(pipeline_dir)
     make = pipeline.resolve(code, reference)
-    truth: Judge = pipeline.resolve(code, judge[0])(judge[1])
+    truth = judges.make(code, judge)
     samples = dataset.load(Path(data)).calibration
     seen = _look(make(options), truth, samples, progress)
     if not seen.feeds:
         raise DataError(
-            "the calibration data yields no feed", where=data, remedy="give images with labelled lines"
+            "the calibration data yields no feed",
+            where=data,
+            remedy="give images that the model has something to infer in",
         )
     padded = {}
     for name, sizes in seen.sizes.items():
