@@ -32,6 +32,7 @@ class ModelInfo:
         precision: what the gate chose (`int8`, `bf16`, `fp32`, `native`); of a pipeline, empty.
         digest: of the model's files, or of the release.
         verdict: the gate's: `pass`, `fail` or `inconclusive`; empty where there is none.
+        engine: that runs the model: `paddle` or `openvino`.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ModelInfo:
     precision: str = ""
     digest: str = ""
     verdict: str = ""
+    engine: str = "paddle"
 
 
 @dataclass(frozen=True)

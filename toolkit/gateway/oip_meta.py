@@ -9,7 +9,8 @@ import toolkit
 from toolkit.gateway.catalog import ModelInfo, TensorInfo
 from toolkit.oip import VERSION
 
-_PLATFORMS = {"pipeline": "paddle_serving_pipeline", "model": "paddle_inference"}
+_PIPELINE = "paddle_serving_pipeline"
+_ENGINES = {"paddle": "paddle_inference", "openvino": "openvino"}
 
 
 def server() -> dict[str, Any]:
@@ -26,7 +27,7 @@ def model(info: ModelInfo) -> dict[str, Any]:
     return {
         "name": info.name,
         "versions": [VERSION],
-        "platform": _PLATFORMS[info.kind],
+        "platform": _PIPELINE if info.kind == "pipeline" else _ENGINES[info.engine],
         "inputs": _tensors(info.inputs),
         "outputs": _tensors(info.outputs),
     }

@@ -194,7 +194,7 @@ def build(directory: Path, release: Release, beat: Beat, warm_seconds: float, de
 def _load(directory: Path, item: StepRelease, beat: Beat) -> ModelThread:
     path = _place(directory, item)
     loaded = ModelThread(item.name, lambda: model.load(path, item.predictor_options), beat)
-    logger.info("loaded %s in %s", item.name, item.precision)
+    logger.info("loaded %s in %s, by %s", item.name, item.precision, item.predictor_options.engine)
     return loaded
 
 

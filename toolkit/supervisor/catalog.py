@@ -44,6 +44,7 @@ def _model(directory: Path, pipeline: str, step: StepRelease) -> ModelInfo:
         precision=step.precision,
         digest=step.digest,
         verdict=step.verdict,
+        engine=step.predictor_options.engine,
     )
 
 
