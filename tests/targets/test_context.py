@@ -16,6 +16,8 @@ from packaging.requirements import Requirement
 
 from tests.targets.examples import ocr
 from tests.targets.test_container import DOCKERFILES, instructions
+from toolkit import pipeline
+from toolkit.spec.load import load
 from toolkit.targets import context, packages
 
 
@@ -106,6 +108,14 @@ def test_the_toolkit_runs_from_the_folder(assembled: Path) -> None:
 def test_whoever_runs_the_container_may_read_it(assembled: Path) -> None:
     modes = {path.stat().st_mode & 0o777 for path in assembled.rglob("*")}
     assert modes == {0o755, 0o644}
+
+
+def test_code_that_a_pipeline_uses_of_another_one_comes_along(tmp_path: Path) -> None:
+    plan = load(ocr().directory.parent, "orientation")
+    spec, code = plan.directory, plan.data.code
+    with context.assembled("orientation", "FROM x\n", tmp_path, spec=spec, code=code) as folder:
+        assert (folder / "pipelines" / "orientation" / "pipeline.yml").is_file()
+        pipeline.resolve(folder / "pipelines" / "ocr", "pages:build")
 
 
 def test_the_folder_is_gone_afterwards(tmp_path: Path) -> None:

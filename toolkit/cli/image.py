@@ -100,7 +100,12 @@ def image_build(
     dockerfile = _dockerfile(run, "Dockerfile.build", version)
     run.home.mkdir(parents=True, exist_ok=True)
     with context.assembled(
-        run.spec.name, dockerfile, run.home, spec=run.spec.directory, engines=run.spec.engines
+        run.spec.name,
+        dockerfile,
+        run.home,
+        spec=run.spec.directory,
+        code=run.spec.data.code,
+        engines=run.spec.engines,
     ) as folder:
         _build(run, found, folder, tag, base, further)
     _tell(as_json, found, tag)

@@ -22,6 +22,7 @@ def assembled(
     beside: Path,
     release: Optional[Path] = None,
     spec: Optional[Path] = None,
+    code: Iterable[str] = (),
     engines: Iterable[str] = (),
 ) -> Iterator[Path]:
     """Such a folder, gone afterwards.
@@ -31,6 +32,7 @@ def assembled(
         beside: an existing directory on a disk with room for a copy of the release.
         release: what the service serves.
         spec: the folder of a pipeline, for the build side, which gets the whole lock too.
+        code: further folders that the pipeline uses, relative to its own.
         engines: that its models run in.
     """
     with TemporaryDirectory(dir=beside, prefix=".image-") as name:
@@ -38,12 +40,14 @@ def assembled(
         (folder / "requirements").mkdir()
         for file, text in packages.requirements(pipeline, engines).items():
             (folder / "requirements" / file).write_text(text, encoding="utf-8")
-        for code in (templates.TEMPLATES, templates.TEMPLATES.with_name("toolkit")):
-            shutil.copytree(code, folder / code.name, ignore=_LEFT_OUT)
+        for part in (templates.TEMPLATES, templates.TEMPLATES.with_name("toolkit")):
+            shutil.copytree(part, folder / part.name, ignore=_LEFT_OUT)
         if release is not None:
             shutil.copytree(release, folder / "release", ignore=_LEFT_OUT)
         if spec is not None:
-            shutil.copytree(spec, folder / "pipelines" / pipeline, ignore=_LEFT_OUT)
+            place = folder / "pipelines" / pipeline
+            for item in (".", *code):
+                shutil.copytree((spec / item).resolve(), (place / item).resolve(), ignore=_LEFT_OUT)
             shutil.copy(packages.LOCK, folder)
         _open_to_all(folder)
         (folder / "Dockerfile").write_text(dockerfile, encoding="utf-8")
