@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-Ask = Callable[[Path], object]
+Ask = Callable[[Path], Any]
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def _compare(
         ours = [stack.enter_context(asking.http(service)) for _ in range(clients)]
         stock = [stack.enter_context(closing(StockClient(port))) for _ in range(clients)]
         lines = {
-            "ours": _lines(images, lambda image: ours[0](image)["lines"]),  # type: ignore[index]
+            "ours": _lines(images, lambda image: ours[0](image)["lines"]),
             "stock": _lines(images, stock[0]),
         }
         if warm:

@@ -16,7 +16,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-# REPAIRED: the readers' package imports what splits texts for BERT, which the toolkit does not install.
+# REPAIRED: the readers' package imports what splits texts for BERT, which the toolkit does not install. So this comes
+# before the imports below, E402.
 sys.modules.setdefault("sentencepiece", ModuleType("sentencepiece"))
 
 from paddle_serving_app import local_predict  # noqa: E402
