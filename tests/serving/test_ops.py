@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from toolkit import pipeline
-from toolkit.engines import signature
+from tests.jobs import attempt_all
+from toolkit.child import Progress
 from toolkit.engines.options import PredictorOptions
-from toolkit.serving import ops
 
 OPTIONS = {
     "det": PredictorOptions(backend="openvino"),
     "cls": PredictorOptions(backend="native"),
     "rec": PredictorOptions(backend="onednn"),
 }
-
-
-class Recorded:
-    """In place of a warm-up."""
-
-    def __init__(self) -> None:
-        self.met: list[str] = []
-
-    def __call__(self, infer: Any, *_: Any) -> str:
-        self.met.append(infer)
-        return "warm"
 
 
 def release() -> Any:
@@ -40,22 +29,30 @@ def release() -> Any:
     return SimpleNamespace(request="", request_options={}, response="", steps=steps, limits=limits)
 
 
-@pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
-    """What is warmed up."""
-    found = Recorded()
-    monkeypatch.setattr(ops, "WarmUp", lambda *_: found)
-    monkeypatch.setattr(ops, "_load", lambda directory, item, beat: item.name)
-    monkeypatch.setattr(pipeline, "resolve", lambda code, name: lambda options: None)
-    monkeypatch.setattr(signature, "read", lambda place: None)
-    return found
+def warmed(folder: str, seconds: float, progress: Progress) -> list[str]:
+    """The models that are warmed up.
+
+    In a child: where Paddle Serving is imported it silences other loggers, and writes to the working directory.
+    """
+    del progress
+    os.chdir(folder)
+    from toolkit import pipeline
+    from toolkit.engines import signature
+    from toolkit.serving import ops
+
+    met: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ops, "WarmUp", lambda *_: lambda infer, *_: met.append(infer))
+        patch.setattr(ops, "_load", lambda directory, item, beat: item.name)
+        patch.setattr(pipeline, "resolve", lambda code, name: lambda options: None)
+        patch.setattr(signature, "read", lambda place: None)
+        ops.build(Path("release"), release(), lambda: None, warm_seconds=seconds, deadline=0.0)
+    return met
 
 
-def test_all_models_are_warmed_up_but_native_ones_which_compile_nothing(recorded: Recorded) -> None:
-    ops.build(Path("release"), release(), lambda: None, warm_seconds=3.0, deadline=0.0)
-    assert recorded.met == ["det", "rec"]
-
-
-def test_nothing_is_warmed_up_where_there_is_to_be_no_warm_up(recorded: Recorded) -> None:
-    ops.build(Path("release"), release(), lambda: None, warm_seconds=0.0, deadline=0.0)
-    assert recorded.met == []
+def test_all_models_are_warmed_up_but_native_ones_and_none_in_no_time(tmp_path: Path) -> None:
+    calls = [
+        ("tests.serving.test_ops:warmed", {"folder": str(tmp_path), "seconds": seconds})
+        for seconds in (3.0, 0.0)
+    ]
+    assert attempt_all(calls, tmp_path / "log") == [["det", "rec"], []]
