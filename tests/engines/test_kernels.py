@@ -166,13 +166,26 @@ def test_the_native_reference_runs_without_onednn(outcomes: dict[str, Any]) -> N
 
 
 @pytest.mark.skipif("AVX512_CORE" not in cpu.levels(), reason="the processor has no level to leave out")
-@pytest.mark.usefixtures("outcomes")
-def test_a_child_at_a_lower_level_runs_the_kernels_of_that_level(folder: Path) -> None:
+def test_a_child_at_a_lower_level_runs_the_kernels_of_that_level(
+    folder: Path, outcomes: dict[str, Any]
+) -> None:
     environment = {**kernels.VERBOSE_ENVIRONMENT, **cpu.environment_at("AVX2")}
     (found,) = attempt_all([prove(folder, PredictorOptions(backend="onednn"))], folder / "log", environment)
     implementations = " ".join(layer["implementation"] for layer in found["layers"])
     assert "avx2" in implementations
     assert "avx512" not in implementations
+    assert found["kernels"] != outcomes["onednn"]["kernels"]
+
+
+def test_the_same_kernels_give_the_same_answer(folder: Path, outcomes: dict[str, Any]) -> None:
+    found = attempt_all(
+        [prove(folder, PredictorOptions(backend="onednn"))], folder / "log", kernels.VERBOSE_ENVIRONMENT
+    )[0]
+    assert (found["kernels"], found["answer"]) == (
+        outcomes["onednn"]["kernels"],
+        outcomes["onednn"]["answer"],
+    )
+    assert found["answer"] != outcomes["int8"]["answer"]
 
 
 def test_the_share_is_of_the_work_and_not_of_the_number_of_layers() -> None:
@@ -194,6 +207,13 @@ def test_the_time_is_told_by_kind_and_type_and_that_of_all_else_apart() -> None:
         ("inner_product/fp32", 0.125),
     ]
     assert found["others"] == {"reorder": 0.125}
+
+
+def test_every_kernel_is_counted() -> None:
+    assert kernels.proof([REORDER, FIRST, REORDER], ORDER)["kernels"] == {
+        "convolution jit_int8:avx512_core_vnni": 1,
+        "reorder jit:uni": 2,
+    }
 
 
 def test_layers_are_told_by_name_in_the_order_of_execution() -> None:

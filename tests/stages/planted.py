@@ -53,6 +53,8 @@ class World:
     """What is planted, by model and by `native`, `fp32`, `bf16` or recipe, or label in OpenVINO; the rest is sound.
 
     Attributes:
+        alike: labels of what runs the same kernels at each level.
+        timed: the levels that times were taken at.
         tuned: lines that whole answers lose where they are compared with those of another context.
     """
 
@@ -61,8 +63,10 @@ class World:
     search_drop: dict[Recipe, float] = field(default_factory=dict)
     searched: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     whole: dict[frozenset[str], Sequence[int]] = field(default_factory=dict)
+    alike: Sequence[str] = ()
     tuned: Sequence[int] = NONE
     asked: list[str] = field(default_factory=list)
+    timed: list[Optional[str]] = field(default_factory=list)
 
     def plant(self, item: Variant) -> Plant:
         key: Key = item.label if item.engine == "openvino" else item.recipe or item.options.label
@@ -136,7 +140,8 @@ def install(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         plant = world.plant(item)
         if plant.problem:
             return artifact({"problem": plant.problem, "crashed": plant.crashed})
-        return artifact({"share": plant.share, "problem": None})
+        kernels = "the same" if item.label in world.alike else level
+        return artifact({"share": plant.share, "problem": None, "kernels": kernels, "answer": "ab"})
 
     def run_model(_: Context, __: Any, item: Variant, *___: Any, level: Optional[str] = None) -> Artifact:
         world.asked.append(f"{item}@{level}" if level else f"{item.model} {item}")
@@ -172,6 +177,7 @@ def install(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         )
 
     def latencies(_: Context, __: Any, items: Sequence[Variant], level: Optional[str] = None) -> list[Any]:
+        world.timed.append(level)
         return [_figures(world.plant(item)) for item in items]
 
     nothing: Mapping[str, Any] = {"layers": [], "histograms": {}, "exceeded": []}

@@ -197,6 +197,30 @@ def test_int8_is_kept_for_a_lesser_cpu_only_where_it_is_faster_than_fp32_there(
         assert f"kept for AVX2: {kept}" in show.table(outcome.result)
 
 
+def test_what_runs_the_same_kernels_at_a_lesser_level_is_not_measured_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cpu, "levels_below", lambda: ("AVX512_CORE_VNNI",))
+    world = World({("det", A): Plant(ratio=3.0)}, {"det": [A]}, alike=[A.label, "fp32"])
+    outcome = planted.evaluated(world, monkeypatch, tmp_path, levels=("AVX512_CORE_VNNI",))
+    entry = outcome.result["models"]["det"]
+    found = entry["levels"]["AVX512_CORE_VNNI"]
+    (here,) = (item for item in entry["candidates"] if item["label"] == A.label)
+    assert (found["label"], found["verdict"], found["ratio"]) == (A.label, here["verdict"], here["ratio"])
+    assert not [item for item in world.asked if "@" in item]
+    assert world.timed == [None]
+
+
+def test_times_are_taken_anew_where_one_of_those_compared_runs_other_kernels(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cpu, "levels_below", lambda: ("AVX512_CORE",))
+    world = World({("det", A): Plant(ratio=3.0)}, {"det": [A]}, alike=["fp32"])
+    planted.evaluated(world, monkeypatch, tmp_path, levels=("AVX512_CORE",))
+    assert world.timed == [None, "AVX512_CORE"]
+    assert f"{A.label}@AVX512_CORE" in world.asked
+
+
 def test_what_stepped_back_is_not_kept_for_lesser_cpus(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

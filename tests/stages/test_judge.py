@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
@@ -51,6 +51,32 @@ def test_a_bf16_that_crashes_is_a_row_and_the_rest_is_judged(
     assert told["problem"] == "crashed: the child process for x was killed by SIGSEGV without an answer"
     assert (told["milliseconds"], told["ratio"], told["verdict"]["outcome"]) == (None, None, "fail")
     assert entry["chosen"] == A.label
+
+
+@pytest.mark.parametrize(
+    ("lost", "ratio", "outcome"),
+    [(NONE, 2.5, None), (WORSE, 2.5, "pass"), (WORSE, 1.5, None), (NONE, 3.5, "pass")],
+    ids=["INT8 is served", "INT8 fails", "FP32 is faster", "it is the fastest"],
+)
+def test_bf16_is_judged_only_where_it_could_be_chosen(
+    lost: Any, ratio: float, outcome: Optional[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plants = {(DET, A): Plant(lost, 3.0), (DET, "bf16"): Plant(ratio=ratio)}
+    world = World(plants, {DET: [A]})
+    entry = model(world, monkeypatch, tmp_path)
+    verdict = row(entry, "bf16")["verdict"]
+    assert (verdict and verdict["outcome"]) == outcome
+    assert ("det bf16" in world.asked) == (outcome is not None)
+    if lost is WORSE:
+        assert entry["chosen"] == ("bf16" if outcome else "fp32")
+
+
+def test_bf16_that_is_asked_for_is_judged_however_slow_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    world = World({(DET, "bf16"): Plant(ratio=0.5)})
+    outcome = planted.evaluated(world, monkeypatch, tmp_path, precision="bf16")
+    assert outcome.result["reason"] == "det: bf16 was asked for, but it is not faster than native FP32"
 
 
 def test_a_model_that_is_refused_has_not_crashed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

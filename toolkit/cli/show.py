@@ -86,7 +86,7 @@ def _row(row: Mapping[str, Any], chosen: Optional[str], width: int) -> str:
         figures = f"{row['search']['value']:>8.4f} {_points(row['search']['drop'])}"
         note = f"search, {row['search']['samples']} images: {row['search']['dropped'] or 'not judged'}"
     else:
-        figures, note = " " * 16, "not measured"
+        figures, note = " " * 16, "not judged: what may be served is preferred to it"
     return f"{title} {figures} {_costs(row)}  {note}"
 
 

@@ -8,6 +8,7 @@ outside oneDNN is not in it, apart from the names.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import statistics
 import tempfile
@@ -17,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
+
+import numpy as np
 
 from toolkit.child import Progress
 from toolkit.engines import executed, export, model, openvino, predictor, signature, verbose
@@ -40,7 +43,8 @@ def prove(
         shapes: probe shape of each input.
 
     Returns:
-        See `proof`.
+        See `proof`; and `answer`, the SHA-256 of the outputs. A model that has the same `kernels` and the same
+        `answer` at two levels of instruction sets runs alike at both.
 
     Raises:
         ModelError: INT8 or bf16 was asked for and no primitive ran in it, or the model cannot be run.
@@ -61,10 +65,18 @@ def prove(
 
 def _in_paddle(directory: Path, options: PredictorOptions, arrays: predictor.Feed) -> dict[str, Any]:
     run = model.load(directory, options)
-    run(arrays)
+    answer = _digest(run(arrays))
     primitives = typical([_observe(run, arrays) for _ in range(_RUNS)])
     order = executed.steps(directory, options) if any(item.is_heavy for item in primitives) else []
-    return proof(primitives, order)
+    return {**proof(primitives, order), "answer": answer}
+
+
+def _digest(outputs: predictor.Fetch) -> str:
+    digest = hashlib.sha256()
+    for name, array in sorted(outputs.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def _in_openvino(directory: Path, options: PredictorOptions, arrays: predictor.Feed) -> dict[str, Any]:
@@ -104,6 +116,7 @@ def proof(primitives: Sequence[Primitive], order: Sequence[Step]) -> dict[str, A
         layers: of each convolution and matrix product, in the order of execution: name (None: unknown), kind,
             dtype, implementation, macs, milliseconds.
         others: time of all else by kind.
+        kernels: how many primitives, of any kind, each implementation ran, by `kind implementation`.
         outside: names of layers that no primitive was found for: Paddle's own kernels ran them, and `macs` lacks
             theirs, or fusing hid them.
     """
@@ -129,6 +142,7 @@ def _told(
         "milliseconds": _times((f"{item.kind}/{item.source}", item) for item in heavy),
         "layers": [_layer(name, item) for name, item in zip(names, heavy)],
         "others": _times((item.kind, item) for item in primitives if not item.is_heavy),
+        "kernels": dict(sorted(Counter(f"{item.kind} {item.implementation}" for item in primitives).items())),
         "outside": list(outside),
     }
 

@@ -141,7 +141,7 @@ _LEVELS = (
 
 
 def levels(model: Mapping[str, Any]) -> Table:
-    """What is kept on a CPU of each instruction set; no verdict is carried over from one to another."""
+    """What is kept on a CPU of each instruction set."""
     found = model.get("levels")
     rows = []
     for name, item in found.items() if isinstance(found, Mapping) else ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import __version__, child, cpu
-from toolkit.errors import GateError, InconclusiveError
+from toolkit.errors import GateError, InconclusiveError, ToolkitError
 from toolkit.evaluation.gate import Policy
 from toolkit.quantization.recipe import Recipe
 from toolkit.serving.release import GOLDEN_DIR, GOLDEN_FILE
@@ -140,6 +141,7 @@ def run(context: Context) -> Outcome:
 def searches(context: Context, data: DatasetRef) -> dict[str, Artifact]:
     """The searches, one after the other; what one leaves of the budget is the others'."""
     wanted = [name for name in context.spec.steps if "int8" in context.candidates_of(name)]
+    _calibrate(context, wanted)
     budget = context.budget if context.budget is not None else context.spec.search.budget_seconds
     ends = time.monotonic() + budget
     found = {}
@@ -147,6 +149,18 @@ def searches(context: Context, data: DatasetRef) -> dict[str, Artifact]:
         share = max(0.0, ends - time.monotonic()) / (len(wanted) - number)
         found[name] = search.run(context, data, name, share)
     return found
+
+
+def _calibrate(context: Context, names: Sequence[str]) -> None:
+    """What searches begin with, side by side, since each of these takes one core only."""
+
+    def attempt(name: str) -> None:
+        # The search of the model meets the problem again, and says what it means.
+        with contextlib.suppress(ToolkitError):
+            calibrate.run(context, name)
+
+    with child.parallel(measure.workers(context)) as pool:
+        list(pool.map(attempt, names))
 
 
 def policy_of(spec: PipelineSpec) -> Policy:
@@ -182,14 +196,18 @@ class _Evaluation:
             for item in judged.values():
                 item.decide()
             native = reference.result()
+            # What one goes back to is measured in any case that matters, so beside what is served.
+            fp32 = pool.submit(spares.of_fp32, self.context, self.data, self.policy, judged, native)
             together = whole.settle(self.context, self.data, self.policy, judged, native)
             passed = not together.hypothetical
-            kept = {name: levels.keep(item, pool) for name, item in judged.items()} if passed else {}
+            fp32.result()
+            kept = levels.keep(judged, pool) if passed else {}
+            diagnoses = pool.map(lambda item: diagnose.run(self.context, self.data, item), judged.values())
             answers = together.answers.info["answers"]
             found: Mapping[str, Spare] = {}
             if passed:
-                found = spares.find(self.context, self.data, self.policy, judged, kept, native, answers, pool)
-        result = self._result(judged, kept, together, passed)
+                found = spares.find(self.context, self.data, judged, kept, native, answers, fp32, pool)
+            result = self._result(judged, kept, dict(zip(judged, diagnoses)), together, passed)
         result["spares"] = {place: item.to_json() for place, item in found.items()}
         result["seconds"] = {"verdict": round(time.monotonic() - started, 1)}
         result["gallery"] = diagnose.gallery(native.info, together.answers.info)
@@ -227,7 +245,12 @@ class _Evaluation:
         return [item for item in found if search.is_promising(searched.info, item)]
 
     def _result(
-        self, judged: Mapping[str, Judged], kept: Mapping[str, Any], together: Whole, passed: bool
+        self,
+        judged: Mapping[str, Judged],
+        kept: Mapping[str, Any],
+        diagnoses: Mapping[str, Any],
+        together: Whole,
+        passed: bool,
     ) -> dict[str, Any]:
         failed = [item for item in judged.values() if item.failure]
         reasons = [item.failure for item in failed] or [together.failure]
@@ -243,7 +266,7 @@ class _Evaluation:
                 name: {
                     **rows.entry(item, passed),
                     "levels": kept.get(name, {}),
-                    **diagnose.run(self.context, self.data, item),
+                    **diagnoses[name],
                 }
                 for name, item in judged.items()
             },

@@ -92,28 +92,26 @@ class Judged:
         return {Recipe.from_json(row["recipe"]): row for row in (self.searched or {}).get("rows", ())}
 
     def measure(self, pool: Executor) -> None:
-        """Begin with what is needed in any case, the reference first, since it takes longest."""
-        first = [self.native, *self.proposals[:1], *self.floats]
+        """Begin with what is needed in all likelihood, the reference first, since it takes longest."""
+        first = [self.native, *self.proposals[:1], *(self._plain if self.proposals else self.floats)]
         self._pending = [pool.submit(self._begin, item) for item in first]
 
     def decide(self) -> None:
-        """Judge the candidates in float, and proposals until one may be served; choose.
+        """Judge FP32, proposals until one may be served, and what else is in float where it would be preferred; choose.
 
-        One verdict more gives luck one chance more, so no proposal is judged that is not needed.
+        One verdict more gives luck one chance more, so none is asked for that is not needed.
         """
         for future in self._pending:
             future.result()
-        for item in self.floats:
+        for item in self._plain:
             self.verdicts[item] = self.judge(item)
-        self._judge_proposals()
-        self._choose()
+        self._settle()
 
     def step_back(self, decision: Decision) -> None:
         """Choose again, without what is chosen now; of a `decision` for `fp32`, without all that is less precise."""
         less = [item for item in self.everything[1:] if item.options.precision != "fp32"]
         self.rejected += [self.chosen, *(less if decision == "fp32" else ())]
-        self._judge_proposals()
-        self._choose()
+        self._settle()
 
     def narrowed(self, context: Context) -> Judged:
         """The same model with the options of `context`, decided by the measurements that are there.
@@ -133,11 +131,18 @@ class Judged:
         proof = measure.prove(self.context, item, level)
         problem, counts = measure.problem_of(proof), None
         if problem is None:
+            if level and measure.runs_alike(self.context, item, level):
+                level = None
             measured = measure.run_model(self.context, self.data, item, VALIDATION, level=level)
             problem, counts = measure.problem_of(measured), measure.counts_of(measured)
         precision, share = item.options.precision, proof.info.get("share")
         candidate = Candidate(item.label, precision, None if problem else counts, share, problem)
         return gate.judge(self.counts(), candidate, self.metric, self.policy)
+
+    def timed(self, item: Variant) -> Optional[Variant]:
+        """The variant of `everything` that is the same as `item`."""
+        same = (one for one in self.everything if one.source.key == item.source.key)
+        return next((one for one in same if one.options == item.options), None)
 
     def counts(self) -> Sequence[Counts]:
         """Of the reference."""
@@ -149,6 +154,29 @@ class Judged:
         if item is self.native or measure.problem_of(measure.prove(self.context, item)) is None:
             measure.run_model(self.context, self.data, item, VALIDATION)
 
+    @property
+    def _plain(self) -> list[Variant]:
+        """FP32 in Paddle, which is what one goes back to."""
+        return [item for item in self.floats if item.options.precision == "fp32" and item.engine == "paddle"]
+
+    def _settle(self) -> None:
+        self._judge_proposals()
+        self._choose()
+        for item in self.floats:
+            if item not in self.verdicts and item not in self.rejected and self._matters(item):
+                self.verdicts[item] = self.judge(item)
+                self._choose()
+
+    def _matters(self, item: Variant) -> bool:
+        """Whether a verdict is asked for, costs nothing, or may change what is chosen or said to be the fastest."""
+        if self.forced or self.figures[item]["ratio"] is None:
+            return True
+        ideal = Verdict(item.label, item.options.precision, "pass", None, None, "")
+        options = [self._option(one, verdict) for one, verdict in self._left().items()]
+        option = self._option(item, ideal)
+        choice = gate.choose([*options, option], self.policy)
+        return option in (choice.chosen, choice.fastest)
+
     def _judge_proposals(self) -> None:
         for item in self.proposals:
             if item in self.rejected:
@@ -159,8 +187,8 @@ class Judged:
                 return
 
     def _choose(self) -> None:
-        left = [item for item in self.verdicts if item not in self.rejected]
-        options = [self._option(item) for item in left]
+        left = self._left()
+        options = [self._option(item, verdict) for item, verdict in left.items()]
         choice = gate.choose(options, self.policy)
 
         def variant(taken: Optional[Option]) -> Variant:
@@ -169,9 +197,13 @@ class Judged:
         self.chosen, self.fastest = variant(choice.chosen), variant(choice.fastest)
         self.failure = self._failure()
 
-    def _option(self, item: Variant) -> Option:
+    def _left(self) -> dict[Variant, Verdict]:
+        """The verdicts on what may still be chosen."""
+        return {item: verdict for item, verdict in self.verdicts.items() if item not in self.rejected}
+
+    def _option(self, item: Variant, verdict: Verdict) -> Option:
         figures, size = self.figures[item], int(item.source.info["bytes"])
-        return Option(self.verdicts[item], figures["milliseconds"], figures["ratio"], size, figures["spread"])
+        return Option(verdict, figures["milliseconds"], figures["ratio"], size, figures["spread"])
 
     def _failure(self) -> Optional[str]:
         """Only who allows one precision alone can fail: there is always native FP32 otherwise."""

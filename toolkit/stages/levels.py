@@ -1,6 +1,7 @@
 """What is kept of a model for lesser CPUs: those with less of the instruction sets that a release may meet.
 
-Other instructions give other numbers (INT8 saturates without VNNI) and other times, so each is measured by itself.
+Other instructions give other numbers (INT8 saturates without VNNI) and other times, so each is measured by itself,
+unless a model is seen to run the very same kernels.
 """
 
 from __future__ import annotations
@@ -19,22 +20,29 @@ from toolkit.stages.variants import Variant
 Figures = Mapping[Variant, Mapping[str, Any]]
 
 
-def keep(judged: Judged, pool: Executor) -> dict[str, Any]:
+def keep(judged: Mapping[str, Judged], pool: Executor) -> dict[str, dict[str, Any]]:
     """For each level below this machine's that the spec names: the fastest that may be served there, else native FP32.
 
     To be called while nothing else runs, since it measures times.
 
     Returns:
-        By level `label`, `serving`, `milliseconds` and `ratio` of what is kept, its `verdict` (None: native FP32), and
-        `tried`: all that was looked at, in its order, with verdicts.
+        By model and level `label`, `serving`, `milliseconds` and `ratio` of what is kept, its `verdict` (None: native
+        FP32), and `tried`: all that was looked at, in its order, with verdicts.
     """
-    if judged.searched is None:
-        # INT8 is no candidate, and what is not quantized does not depend on the CPU's INT8.
-        return {}
-    wanted = [item for item in cpu.levels_below() if item in judged.context.spec.gate.levels]
-    portable = _portable(judged)
-    figures = [_figures(judged, portable, level) for level in wanted]
-    return dict(zip(wanted, pool.map(lambda level, found: _at(judged, level, found), wanted, figures)))
+    # INT8 that is no candidate leaves nothing to look at: what is not quantized does not depend on the CPU's INT8.
+    items = {name: item for name, item in judged.items() if item.searched is not None}
+    places = [(name, level) for name, item in items.items() for level in _wanted(item)]
+    portable = {name: _portable(item) for name, item in items.items()}
+    figures = [_figures(items[name], portable[name], level) for name, level in places]
+    found = pool.map(lambda place, times: _at(items[place[0]], place[1], times), places, figures)
+    kept: dict[str, dict[str, Any]] = {name: {} for name in judged}
+    for (name, level), entry in zip(places, found):
+        kept[name][level] = entry
+    return kept
+
+
+def _wanted(judged: Judged) -> list[str]:
+    return [item for item in cpu.levels_below() if item in judged.context.spec.gate.levels]
 
 
 def _portable(judged: Judged) -> list[Variant]:
@@ -55,6 +63,10 @@ def _portable(judged: Judged) -> list[Variant]:
 
 def _figures(judged: Judged, portable: list[Variant], level: str) -> Figures:
     everything = [judged.native, *portable]
+    known = [judged.timed(item) for item in everything]
+    # Native FP32 takes its own look at the processor, whatever oneDNN is told.
+    if all(known) and all(measure.runs_alike(judged.context, item, level) for item in portable):
+        return {item: judged.figures[one] for item, one in zip(everything, known) if one}
     return dict(zip(everything, measure.latencies(judged.context, judged.data, everything, level)))
 
 

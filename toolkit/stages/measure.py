@@ -146,6 +146,15 @@ def prove(context: Context, variant: Variant, level: Optional[str] = None) -> Ar
     )
 
 
+def runs_alike(context: Context, variant: Variant, level: str) -> bool:
+    """Whether a variant runs the same kernels at a lesser level as at the machine's own, and answers the same bits.
+
+    Then its measurements and times hold there, too. Of what runs in OpenVINO that is not known: False.
+    """
+    here, there = (prove(context, variant, at).info for at in (None, level))
+    return "answer" in here and all(here[part] == there.get(part) for part in ("kernels", "answer"))
+
+
 def counts_of(measured: Artifact) -> Optional[list[Counts]]:
     """The counts by sample; None: the variant did not run."""
     counts = measured.info.get("counts")

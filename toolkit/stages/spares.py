@@ -46,11 +46,11 @@ class Spare:
 def find(
     context: Context,
     data: DatasetRef,
-    policy: Policy,
     judged: Mapping[str, Judged],
     kept: Mapping[str, Mapping[str, Any]],
     reference: Artifact,
     answers: Sequence[Any],
+    fp32: Future[Spare],
     pool: Executor,
 ) -> dict[str, Spare]:
     """The spares of what is served, by their place in the release.
@@ -59,12 +59,12 @@ def find(
         kept: what `toolkit.stages.levels` keeps of each model.
         reference: whole answers of native FP32.
         answers: those of what is served.
+        fp32: what `of_fp32` finds.
     """
     chosen = {name: item.chosen for name, item in judged.items()}
     if all(item.options.precision == "fp32" and item.engine == "paddle" for item in chosen.values()):
         # It is what one would go back to, and instruction sets change nothing of it but its speed.
         return {}
-    fp32 = pool.submit(_fp32, context, data, policy, judged, reference)
     levels = sorted({level for entry in kept.values() for level in entry})
     lessers = pool.map(lambda level: _at_level(context, data, level, judged, kept, fp32, reference), levels)
     found = {FP32: fp32.result()}
@@ -75,7 +75,7 @@ def find(
     return found
 
 
-def _fp32(
+def of_fp32(
     context: Context, data: DatasetRef, policy: Policy, judged: Mapping[str, Judged], reference: Artifact
 ) -> Spare:
     """What `PRECISION=fp32` would serve in Paddle, by the measurements that are there."""
