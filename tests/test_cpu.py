@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import pytest
 
@@ -147,3 +147,33 @@ def test_a_processor_without_avx512_is_known_as_such(tmp_path: Path, flags: str,
 def test_a_level_needs_the_features_of_those_below_it() -> None:
     assert cpu.features_of("AVX2") == ("avx", "avx2")
     assert {*cpu.features_of("AVX2"), "avx512_vnni"} < {*cpu.features_of("AVX512_CORE_VNNI")}
+
+
+@pytest.mark.parametrize(
+    ("usable", "count", "threads", "expected"),
+    [
+        ((0, 1), 2, 1, [{0}, {1}]),
+        ((4, 5, 6, 7), 2, 2, [{4, 5}, {6, 7}]),
+        ((0, 1), 4, 1, [{0}, {1}, {0}, {1}]),
+        ((0, 1), 3, 1, None),
+        ((0, 1, 2), 1, 2, None),
+        ((0, 1), 1, 1, None),
+        ((0, 1), 1, 4, None),
+    ],
+    ids=["each", "pairs", "twice", "uneven", "one left over", "one for two", "too few"],
+)
+def test_processors_are_dealt_out_where_that_leaves_none_with_more_to_do(
+    usable: tuple[int, ...], count: int, threads: int, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(usable))
+    monkeypatch.setattr(cgroup, "cpu_quota", lambda: None)
+    assert cpu.parcels(count, threads) == expected
+
+
+@pytest.mark.parametrize(("quota", "dealt"), [(1.0, False), (1.5, False), (2.0, True)])
+def test_under_a_quota_the_kernel_chooses_the_processors(
+    quota: float, dealt: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(cgroup, "cpu_quota", lambda: quota)
+    assert (cpu.parcels(2, 1) is not None) == dealt

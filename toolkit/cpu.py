@@ -128,3 +128,17 @@ def cores() -> int:
     usable = len(os.sched_getaffinity(0))
     quota = cgroup.cpu_quota()
     return usable if quota is None else max(1, min(usable, int(quota)))
+
+
+def parcels(count: int, threads: int) -> Optional[list[frozenset[int]]]:
+    """For each of `count` processes with `threads` busy threads, the processors that it may have to itself.
+
+    None where they cannot all be dealt out evenly, or where a quota lets this process use fewer at a time than it may
+    run on: the kernel does better then.
+    """
+    usable = sorted(os.sched_getaffinity(0))
+    places, left = divmod(len(usable), threads)
+    if left or not places or count % places or cores() < len(usable):
+        return None
+    dealt = [frozenset(usable[begin : begin + threads]) for begin in range(0, len(usable), threads)]
+    return [dealt[number % places] for number in range(count)]

@@ -242,7 +242,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--parts", type=_parts, default=list(PARTS), help=f"of {','.join(PARTS)}; default: all"
     )
-    parser.add_argument("--images", type=int, default=12, help="at most so many")
+    parser.add_argument("--images", type=int, default=10, help="at most so many")
     parser.add_argument("--rounds", type=int, default=2, help="of everything that is compared in turn")
     parser.add_argument(
         "--seconds", type=float, default=6, help="of each measurement of a service, in each round, at least"

@@ -85,6 +85,7 @@ class Limits(_Part):
     standby: str = "fp32"
     starts: int = 1
     warm_seconds: float = 0.0
+    pin: bool = False
 
 
 class Canary(_Part):

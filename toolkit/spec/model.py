@@ -250,6 +250,10 @@ class ServingSpec(Section):
     starts: int = Field(
         default=1, ge=1, description="replicas of a new release that start at a time beside those that serve"
     )
+    pin: bool = Field(
+        default=True,
+        description="each replica keeps to processors of its own, where replicas and threads divide all of them evenly",
+    )
 
 
 class CanarySpec(Section):

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Optional
 
 from toolkit import cpu
 from toolkit.errors import ServiceError
@@ -47,15 +48,21 @@ class Fleet:
     ) -> None:
         self.role = status.READY
         self._limits = plan.limits
-        self._slots = [self._slot(place, directory, plan, pool) for place in places]
+        dealt = cpu.parcels(len(places), plan.limits.threads) if plan.limits.pin else None
+        self._slots = [
+            self._slot(place, directory, plan, pool, dealt[number] if dealt else None)
+            for number, place in enumerate(places)
+        ]
         self._begun: list[Slot] = []
         self._watching: dict[Slot, asyncio.Future[None]] = {}
         self._failed = failed
         pool.suspected = self._suspect
 
-    def _slot(self, index: int, directory: Path, plan: Release, pool: Pool) -> Slot:
+    def _slot(
+        self, index: int, directory: Path, plan: Release, pool: Pool, processors: Optional[frozenset[int]]
+    ) -> Slot:
         def make(generation: int) -> ReplicaProcess:
-            return ReplicaProcess(index, generation, directory, plan)
+            return ReplicaProcess(index, generation, directory, plan, processors)
 
         return Slot(index, make, pool, plan.limits)
 

@@ -42,15 +42,24 @@ class ReplicaProcess:
         index: the place that it fills.
         generation: which one of those that have filled it.
         directory: the release.
+        processors: those that it may run on; None: any.
 
     Attributes:
         endpoint: the way to it.
         golden_at: when a golden inference last succeeded, on the monotonic clock; None: never.
     """
 
-    def __init__(self, index: int, generation: int, directory: Path, plan: release.Release) -> None:
+    def __init__(
+        self,
+        index: int,
+        generation: int,
+        directory: Path,
+        plan: release.Release,
+        processors: frozenset[int] | None = None,
+    ) -> None:
         self._plan = plan
         self._directory = directory
+        self._processors = processors
         self._folder = folder_of(index)
         self._socket = self._folder / f"{generation}{_SOCKET}"
         self._pulse = self._socket.with_suffix(_PULSE)
@@ -107,6 +116,10 @@ class ReplicaProcess:
                 stderr=output,
                 pass_fds=[self._box.fileno],
             )
+        if self._processors is not None:
+            # It has no other thread yet, and those that it starts inherit this.
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(self._process.pid, self._processors)
         # Before anybody waits for its end: then psutil would not know it any more.
         self._usage = psutil.Process(self._process.pid)
         self._ended = asyncio.ensure_future(asyncio.to_thread(self._process.wait))
