@@ -12,6 +12,7 @@ The contract, which `tests/contract.py` checks on the fake and on the real repli
 - an error number is an answer: the gRPC status is OK.
 
 Only PNG is an image to the fake: it believes the size in the header, and reads the same two lines in each.
+A fake that takes texts or JSON answers what it got, as `{"got": ...}`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ from typing import Any
 import grpc
 
 from toolkit.client import protocol
+from toolkit.content import read
+from toolkit.content.kinds import FIELDS, Kind
+from toolkit.content.read import ContentError
+from toolkit.serving import fields
 from toolkit.serving.timing import METADATA_KEY
 
 MAX_PIXELS = 100_000_000
@@ -87,10 +92,11 @@ class Plan:
 class FakeReplica:
     """A running fake; `target` is what the front door is told."""
 
-    def __init__(self, socket: Path, name: str = "ocr") -> None:
+    def __init__(self, socket: Path, name: str = "ocr", kind: Kind = "image") -> None:
         self.target = f"unix:{socket}"
         self.plan = Plan()
         self._name = name
+        self._kind = kind
         self._server: grpc.Server | None = None
 
     def __enter__(self) -> FakeReplica:
@@ -144,6 +150,8 @@ class FakeReplica:
             return _failed(protocol.NO_SERVICE, "Failed to inference: Service name error.")
         if any(tensor.elem_type not in (12, _FILE) for tensor in request.tensors):
             return _failed(protocol.BAD_REQUEST, "a tensor that is no text")
+        if self._kind != "image":
+            return self._repeat(request)
         files = {tensor.name: tensor.byte_data for tensor in request.tensors if tensor.elem_type == _FILE}
         if files:
             return self._read(files[protocol.IMAGE_KEY])
@@ -156,6 +164,13 @@ class FakeReplica:
         except ValueError as error:
             return _failed(protocol.BAD_REQUEST, f"not base64: {error}")
         return self._read(image)
+
+    def _repeat(self, request: Any) -> Any:
+        try:
+            got = read.fields(self._kind, fields.of(request, self._kind))[FIELDS[self._kind]]
+        except ContentError as error:
+            return _failed(protocol.BAD_REQUEST, str(error))
+        return protocol.Response(key=[protocol.RESULT_KEY], value=[json.dumps({"got": got})])
 
     def _read(self, image: bytes) -> Any:
         if not image.startswith(b"\x89PNG"):

@@ -19,6 +19,7 @@ RANKS = {
     "oip": 2,
     "ports": 1,
     "cgroup": 1,
+    "content": 1,
     "lockfile": 1,
     "mailbox": 1,
     "templates": 1,
@@ -60,6 +61,7 @@ OWNERS |= {
     "pydantic": {"spec", "serving"},
 }
 OWNERS["pydantic"] |= {"gateway"}
+OWNERS["pydantic_core"] = {"content", "gateway"}
 OWNERS |= {"cyclonedx": {"bundle"}, "packageurl": {"bundle"}, "zstandard": {"bundle"}}
 OWNERS |= {"rapidfuzz": {"evaluation"}, "scipy": {"supervisor"}}
 OWNERS |= {"swagger_ui_bundle": {"gateway"}, "prometheus_client": {"gateway"}, "grpc_health": {"gateway"}}

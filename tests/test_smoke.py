@@ -11,7 +11,9 @@ import pytest
 
 from tests.fakes import LINES, FakeReplica, png
 from tests.gateway.harness import Door
+from tests.gateway.test_kinds import catalog
 from toolkit.client import protocol
+from toolkit.content.kinds import Kind
 from toolkit.errors import SmokeError
 from toolkit.smoke import Golden, SmokeReport, compare, smoke
 
@@ -136,7 +138,7 @@ def test_a_service_that_is_not_there_is_a_readable_failure_too(tmp_path: Path, i
 
 
 def test_without_golden_images_nothing_is_proven(door: Door) -> None:
-    assert "no golden image" in failure(door)
+    assert "no golden request" in failure(door)
 
 
 @pytest.mark.parametrize(
@@ -187,3 +189,23 @@ CLASSES = {"classes": [{"id": 3, "name": "tabby", "score": 0.5}], "values": [250
 )
 def test_answers_of_any_shape_are_compared(got: Any, differences: int) -> None:
     assert len(compare(CLASSES, got)) == differences
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "got"), [("text", "你好, 世界", "你好, 世界"), ("json", '{"ids": [1]}', {"ids": [1]})]
+)
+def test_a_service_that_takes_no_images_is_asked_what_it_takes(
+    tmp_path: Path, kind: Kind, content: str, got: Any
+) -> None:
+    file = tmp_path / "golden"
+    file.write_text(content, encoding="utf-8")
+    with (
+        FakeReplica(tmp_path / "k.sock", kind=kind) as fake,
+        Door(fake.target, catalog=catalog(kind)) as door,
+    ):
+        report = run(door, Golden("one", file, {"got": got}), kind=kind)
+        assert set(report.latencies) == {"HTTP", "gRPC", "Paddle Serving HTTP"}
+        assert len(report.refusals) == 7
+        assert not any("image" in name for name in report.refusals)
+        message = failure(door, Golden("one", file, {"got": "other"}), kind=kind)
+        assert "one over HTTP: got: expected 'other', got" in message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import statistics
@@ -13,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.client import BadRequest, ClientError, GrpcClient, HttpClient, NotFound
+from toolkit.client.contents import as_text, in_json, predict_file
+from toolkit.client.protocol import BAD_REQUEST, UNPROCESSABLE, http_status
 from toolkit.client.security import Access
 from toolkit.client.transport import HttpAnswer, HttpTransport
+from toolkit.content.kinds import FIELDS, Kind
 from toolkit.errors import SmokeError
 
 SCORE_TOLERANCE = 1e-2
@@ -27,7 +29,31 @@ _JSON = {"Content-Type": "application/json"}
 _BOX = re.compile(r"(^|\.)box(es)?(\[|$)")
 _LONGEST = 200
 
-_NO_IMAGE = b"this is not an image"
+
+@dataclass(frozen=True)
+class Refused:
+    """What every pipeline that takes a kind of content must refuse.
+
+    Attributes:
+        what: it is.
+        content: of a file.
+        err_no: that a replica answers.
+        malformed: another one, for the front door to refuse with status 400, in words.
+        member: that one, in the JSON body of `POST /predict/{model}`.
+    """
+
+    what: str
+    content: bytes
+    err_no: int
+    malformed: str
+    member: object
+
+
+REFUSED: Mapping[Kind, Refused] = {
+    "image": Refused("not an image", b"this is not an image", UNPROCESSABLE, "broken base64", "###"),
+    "text": Refused("an empty text", b"", BAD_REQUEST, "a number for a text", 5),
+    "json": Refused("neither an object nor an array", b"5", BAD_REQUEST, "a text for an object", "###"),
+}
 
 
 @dataclass(frozen=True)
@@ -35,18 +61,18 @@ class Golden:
     """One question whose answer is known.
 
     Attributes:
-        image: an image file.
+        file: of what is asked.
         expected: the answer, as the gate recorded it.
     """
 
     name: str
-    image: Path
+    file: Path
     expected: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds as the client sees them, over all images and rounds of one protocol."""
+    """Milliseconds as the client sees them, over all questions and rounds of one protocol."""
 
     p50_ms: float
     max_ms: float
@@ -77,10 +103,11 @@ def smoke(
     timeout: float,
     rounds: int = 5,
     access: Access = Access(),  # noqa: B008 # it is frozen
+    kind: Kind = "image",
 ) -> SmokeReport:
-    """Ask for every golden image, `rounds` times over each protocol, and for errors that must come.
+    """Ask every golden question, `rounds` times over each protocol, and for errors that must come.
 
-    Within one image all answers must be equal to the last digit, whatever protocol carried them: there is one
+    To one question all answers must be equal to the last digit, whatever protocol carried them: there is one
     model behind all of them. Against the expected answer texts, whole numbers and the lengths of lists must be equal,
     what is called `box` or `boxes` within 1 pixel, and other numbers within 0.01, or 1 % of those beyond 1: the same
     engine, options and machine gave it, so the slack is only for the order in which threads add floats, and for what
@@ -89,13 +116,14 @@ def smoke(
     Args:
         timeout: seconds for each request.
         access: key and certificates, for a service that asks for them.
+        kind: of what the pipeline takes.
 
     Raises:
         SmokeError: something differed; the message lists all that did.
     """
     latencies: dict[str, list[float]] = {}
-    differences = [] if goldens else ["there is no golden image to ask for"]
-    with _Service(http_url, grpc_target, model, timeout, access) as service:
+    differences = [] if goldens else ["there is no golden request to ask"]
+    with _Service(http_url, grpc_target, model, timeout, access, kind) as service:
         for golden in goldens:
             differences += _check_golden(service, golden, rounds, latencies)
         refusals = {**_http_refusals(service), **_grpc_refusals(service)}
@@ -129,16 +157,18 @@ class _Service:
         model: str,
         timeout: float,
         access: Access,
+        kind: Kind,
     ) -> None:
         self.model = model
+        self.kind = kind
         self.timeout = timeout
         self.transport = HttpTransport(http_url, access)
         self.http = HttpClient(http_url, timeout, **vars(access))
         tls = http_url.startswith("https:")
         self.grpc = GrpcClient(grpc_target, timeout, tls=tls, **vars(access))
         self.protocols: dict[str, Callable[[bytes], Any]] = {
-            HTTP: lambda image: self.http.predict(model, image).raw,
-            GRPC: lambda image: self.grpc.predict(model, image).raw,
+            HTTP: lambda data: predict_file(self.http, model, kind, data).raw,
+            GRPC: lambda data: predict_file(self.grpc, model, kind, data).raw,
             PADDLE: self._paddle,
         }
 
@@ -153,25 +183,25 @@ class _Service:
     def post(self, path: str, body: object, headers: Mapping[str, str] = _JSON) -> HttpAnswer:
         return self.transport.request("POST", path, json.dumps(body).encode(), headers, timeout=self.timeout)
 
-    def _paddle(self, image: bytes) -> Any:
-        body = {"key": ["image"], "value": [base64.b64encode(image).decode("ascii")]}
+    def _paddle(self, data: bytes) -> Any:
+        body = {"key": [FIELDS[self.kind]], "value": [as_text(self.kind, data)]}
         answer = self.post(f"/{self.model}/prediction", body, {})
-        data = json.loads(answer.body)
-        if answer.status != 200 or data["err_no"] != 0:
+        told = json.loads(answer.body)
+        if answer.status != 200 or told["err_no"] != 0:
             raise ClientError(answer.body.decode(errors="replace"), answer.status)
-        return json.loads(dict(zip(data["key"], data["value"]))["result"])
+        return json.loads(dict(zip(told["key"], told["value"]))["result"])
 
 
 def _check_golden(
     service: _Service, golden: Golden, rounds: int, latencies: dict[str, list[float]]
 ) -> Iterator[str]:
-    image = golden.image.read_bytes()
+    content = golden.file.read_bytes()
     reference: tuple[str, Any] | None = None
     for protocol, ask in service.protocols.items():
         for _ in range(rounds):
             started = time.perf_counter()
             try:
-                answer = ask(image)
+                answer = ask(content)
             except (ClientError, ValueError, KeyError, TypeError) as error:
                 got = f"{type(error).__name__}: {error}"
                 yield f"{golden.name} over {protocol}: expected a prediction, got {got}"
@@ -247,17 +277,17 @@ def _exactly(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
 
 
 def _http_refusals(service: _Service) -> dict[str, str]:
-    path = f"/predict/{service.model}"
-    not_an_image = base64.b64encode(_NO_IMAGE).decode("ascii")
+    path, field, refused = f"/predict/{service.model}", FIELDS[service.kind], REFUSED[service.kind]
+    member = in_json(service.kind, refused.content)
     # The length alone must be enough: nothing follows these headers.
     huge = {**_JSON, "Content-Length": str(1 << 40)}
     return {
-        "HTTP, broken base64": _status(400, lambda: service.post(path, {"image": "###"})),
-        "HTTP, not an image": _status(422, lambda: service.post(path, {"image": not_an_image})),
-        "HTTP, body too large": _status(413, lambda: _headers_only(service, path, huge)),
-        "HTTP, unknown model": _status(
-            404, lambda: service.post("/predict/no-such-model", {"image": not_an_image})
+        f"HTTP, {refused.malformed}": _status(400, lambda: service.post(path, {field: refused.member})),
+        f"HTTP, {refused.what}": _status(
+            http_status(refused.err_no), lambda: service.post(path, {field: member})
         ),
+        "HTTP, body too large": _status(413, lambda: _headers_only(service, path, huge)),
+        "HTTP, unknown model": _status(404, lambda: service.post("/predict/no-such-model", {field: member})),
         "HTTP, wrong method": _status(
             405, lambda: service.transport.request("GET", path, timeout=service.timeout)
         ),
@@ -284,9 +314,14 @@ def _status(expected: int, ask: Callable[[], HttpAnswer]) -> str:
 
 
 def _grpc_refusals(service: _Service) -> dict[str, str]:
+    refused = REFUSED[service.kind]
+
+    def ask(model: str) -> object:
+        return predict_file(service.grpc, model, service.kind, refused.content)
+
     return {
-        "gRPC, not an image": _raises(BadRequest, lambda: service.grpc.predict(service.model, _NO_IMAGE)),
-        "gRPC, unknown model": _raises(NotFound, lambda: service.grpc.predict("no-such-model", _NO_IMAGE)),
+        f"gRPC, {refused.what}": _raises(BadRequest, lambda: ask(service.model)),
+        "gRPC, unknown model": _raises(NotFound, lambda: ask("no-such-model")),
     }
 
 

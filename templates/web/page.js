@@ -1,6 +1,9 @@
-// What the page is doing: which image, asking the service, errors, the key, the language.
+// What the page is doing: which image (or text, or JSON), asking the service, errors, the key, the language.
 
 const state = { index: null, file: null, source: null, answer: null, roundTrip: 0, timing: null, error: null, key: "", asking: null };
+
+// Of requests that are no images.
+const TYPES = { text: "text/plain; charset=utf-8", json: "application/json" };
 
 // An error of the service, with its words; or of this page, with a key of WORDS.
 class Failure extends Error {
@@ -35,7 +38,9 @@ async function loadIndex() {
   const { content } = await ask("./");
   if (!Array.isArray(content.details)) throw new Failure({ words: "strange" });
   state.index = content;
-  showModels();
+  if (accepts === content.accepts) return showModels();
+  accepts = content.accepts;
+  show();
 }
 
 function pipeline() {
@@ -48,7 +53,7 @@ async function read(file) {
   if (file !== state.file) {
     if (state.source) URL.revokeObjectURL(state.source);
     Object.assign(state, { file, source: URL.createObjectURL(file) });
-    showImage(state.source);
+    if (accepts === "image") showImage(state.source);
   }
   Object.assign(state, { answer: null, error: null });
   enter("busy");
@@ -62,7 +67,7 @@ async function read(file) {
     const { response, text, content } = await ask(`predict/${encodeURIComponent(pipeline().name)}`, {
       method: "POST",
       body,
-      headers: { "Content-Type": file.type || "application/octet-stream" },
+      headers: { "Content-Type": TYPES[accepts] || file.type || "application/octet-stream" },
       signal: asking.signal,
     });
     const roundTrip = performance.now() - started;
@@ -78,8 +83,10 @@ async function read(file) {
   }
 }
 
+// The body of the request.
 async function contentOf(file) {
   try {
+    if (accepts === "json") return await new Blob(['{"inputs": ', file, "}"]).arrayBuffer();
     return await file.arrayBuffer();
   } catch {
     throw new Failure({ words: "unreadable" });
@@ -115,8 +122,11 @@ function show() {
   for (const element of document.querySelectorAll("[data-label]")) element.setAttribute("aria-label", say(element.dataset.label));
   find("language").textContent = say("switch");
   find("language").lang = language === "zh" ? "en" : "zh-CN";
-  find("drop").hidden = state.file !== null;
-  find("picture").hidden = find("result").hidden = state.file === null;
+  find("drop").hidden = state.file !== null && accepts === "image";
+  find("result").hidden = state.file === null;
+  find("picture").hidden = state.file === null || accepts !== "image";
+  find("choices").hidden = accepts !== "image";
+  find("ask").hidden = accepts === "image";
   showModels();
   showError();
   if (state.file) showResult();
@@ -147,7 +157,7 @@ function showResult() {
   find("json").open = find("json").open || !read;
   if (read) {
     find("count").textContent = answer.lines.length;
-    showBoxes(answer);
+    if (accepts === "image") showBoxes(answer);
     showLines(answer);
   }
   find("status").textContent = say(read ? "done" : "answeredIn", { count: answer.lines?.length, time: milliseconds(state.roundTrip) });
@@ -163,7 +173,11 @@ function printed(answer) {
 function command() {
   const address = new URL(`predict/${encodeURIComponent(pipeline().name)}`, document.baseURI).href;
   const key = state.key ? ' -H "Authorization: Bearer $API_KEY"' : "";
-  return `curl -sS${key} -H 'Content-Type: image/jpeg' --data-binary @photo.jpg '${address}'`;
+  const sent = {
+    text: "-H 'Content-Type: text/plain' --data-binary @text.txt",
+    json: "-F inputs=@inputs.json",
+  };
+  return `curl -sS${key} ${sent[accepts] ?? "-H 'Content-Type: image/jpeg' --data-binary @photo.jpg"} '${address}'`;
 }
 
 function showModels() {
@@ -205,7 +219,8 @@ function told(error) {
     return [say(error.words), say(`${error.words}Message`, error.values), say(`${error.words}Remedy`)];
   }
   if (!error.status) return [error.name, error.message, ""];
-  const title = WORDS[language].status[error.status];
+  const words = WORDS[language];
+  const title = (accepts === "image" ? undefined : words.otherStatus[error.status]) ?? words.status[error.status];
   return [
     title ? `${title} (${error.status})` : `HTTP ${error.status}`,
     error.message ?? say("strangeMessage"),
@@ -236,13 +251,17 @@ function connectImages() {
   const take = (files) => {
     if (files.length > 0) read(files[0]);
   };
-  const choose = () => find("file").click();
+  const choose = () => (accepts === "image" ? find("file").click() : find("content").focus());
   find("choose").addEventListener("click", choose);
   find("another").addEventListener("click", choose);
   find("file").addEventListener("change", () => {
     take([...find("file").files]);
     // So that the same file can be chosen once more.
     find("file").value = "";
+  });
+  find("ask").addEventListener("submit", (event) => {
+    event.preventDefault();
+    read(new File([find("content").value], say("textName")));
   });
   find("sample").addEventListener("click", async () => read(await sampleImage()));
   document.addEventListener("paste", (event) => take([...event.clipboardData.files]));

@@ -1,6 +1,7 @@
 "use strict";
 // The page's words in both languages; what comes from the service is shown as it is.
 
+// `instead`: for a service that takes these.
 const WORDS = {
   en: {
     title: "Ask with an image",
@@ -11,6 +12,7 @@ const WORDS = {
     takeMore: "Take one, or choose it",
     choose: "Choose an image",
     sample: "Try a sample",
+    send: "Ask",
     sampleName: "sample.png",
     pasted: "pasted image",
     picture: "Image",
@@ -75,6 +77,40 @@ const WORDS = {
       503: "The service is not ready",
       504: "The service took too long",
     },
+    instead: {
+      text: {
+        title: "Ask with a text",
+        drop: "Write a text",
+        dropMore: "or drop a text file anywhere",
+        take: "Write a text",
+        takeMore: "and ask",
+        another: "Another text",
+        textName: "text",
+        unreadableRemedy: "Choose a text file.",
+        tooLarge: "This text is too large",
+        tooLargeRemedy: "Send a shorter text.",
+      },
+      json: {
+        title: "Ask with JSON",
+        drop: "Write a JSON object or array",
+        dropMore: "or drop a JSON file anywhere",
+        take: "Write a JSON object or array",
+        takeMore: "and ask",
+        another: "Other inputs",
+        textName: "inputs",
+        unreadableRemedy: "Choose a JSON file.",
+        tooLarge: "These inputs are too large",
+        tooLargeRemedy: "Send fewer values.",
+      },
+    },
+    otherStatus: {
+      400: "The service could not use this",
+      408: "The request took too long to arrive",
+      413: "This is too large",
+      415: "The service does not take this",
+      422: "The service could not use this",
+      500: "The service failed at this",
+    },
     stage: {
       queue: "queue", decode: "decoding", preprocess: "preparation", inference: "inference",
       postprocess: "finishing", rest: "rest of the service", network: "network, browser",
@@ -89,6 +125,7 @@ const WORDS = {
     takeMore: "拍一张，或从相册选择",
     choose: "选择图片",
     sample: "试试示例",
+    send: "提交",
     sampleName: "示例.png",
     pasted: "粘贴的图片",
     picture: "图片",
@@ -153,6 +190,40 @@ const WORDS = {
       503: "服务尚未就绪",
       504: "服务处理超时",
     },
+    instead: {
+      text: {
+        title: "用文本提问",
+        drop: "输入一段文本",
+        dropMore: "或将文本文件拖到页面任意位置",
+        take: "输入一段文本",
+        takeMore: "然后提交",
+        another: "换一段文本",
+        textName: "文本",
+        unreadableRemedy: "请选择一个文本文件。",
+        tooLarge: "文本过大",
+        tooLargeRemedy: "请使用更短的文本。",
+      },
+      json: {
+        title: "用 JSON 提问",
+        drop: "输入一个 JSON 对象或数组",
+        dropMore: "或将 JSON 文件拖到页面任意位置",
+        take: "输入一个 JSON 对象或数组",
+        takeMore: "然后提交",
+        another: "换一组输入",
+        textName: "输入",
+        unreadableRemedy: "请选择一个 JSON 文件。",
+        tooLarge: "输入过大",
+        tooLargeRemedy: "请减少数值的数量。",
+      },
+    },
+    otherStatus: {
+      400: "服务无法处理该请求",
+      408: "请求上传超时",
+      413: "请求过大",
+      415: "服务不接受这种内容",
+      422: "服务无法处理该请求",
+      500: "服务处理该请求时出错",
+    },
     stage: {
       queue: "排队", decode: "解码", preprocess: "预处理", inference: "推理",
       postprocess: "后处理", rest: "服务其他", network: "网络与浏览器",
@@ -161,11 +232,12 @@ const WORDS = {
 };
 
 const LANGUAGE_KEY = "demo-language";
+let accepts = "image";
 let language = (remembered(LANGUAGE_KEY) || navigator.language || "en").toLowerCase().startsWith("zh") ? "zh" : "en";
 
-// The words for `key`, with `{name}` replaced by values.name.
+// The words for `key`, with `{name}` replaced by values.name; for what this service takes, where there are others.
 function say(key, values = {}) {
-  return WORDS[language][key].replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+  return (WORDS[language].instead[accepts]?.[key] ?? WORDS[language][key]).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
 
 function milliseconds(value) {

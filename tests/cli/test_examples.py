@@ -11,13 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.fakes import LINES, FakeReplica, png
 from tests.gateway.certificates import Authority
 from tests.gateway.harness import Door, options
+from tests.gateway.test_kinds import catalog
+from tests.serving.test_release import RELEASE
 from toolkit.cli import examples
+from toolkit.content.kinds import Kind
 from toolkit.gateway.tls import Tls
-from toolkit.serving.release import GOLDEN_DIR, GOLDEN_FILE
+from toolkit.serving.release import GOLDEN_DIR, GOLDEN_FILE, RELEASE_FILE
 from toolkit.supervisor.settings import Settings
 from toolkit.supervisor.state import State
 
@@ -42,6 +46,7 @@ def release(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "00.png").write_bytes(png())
     (folder / GOLDEN_FILE).write_text(json.dumps([{"image": "00.png", "answer": {}}]))
+    (folder.parent / RELEASE_FILE).write_text(yaml.safe_dump(RELEASE))
     return folder.parent
 
 
@@ -72,6 +77,26 @@ def test_a_service_of_this_machine_is_asked_without_further_ado(replica: FakeRep
         curl, program = run(examples.endpoints(State(1, 0.0, "ocr", str(release), ".", settings)))
     assert json.loads(curl)["lines"] == LINES
     assert ast.literal_eval(program)["lines"] == LINES
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "got"), [("text", "你好\n", "你好\n"), ("json", '[1, {"x": "é"}]', [1, {"x": "é"}])]
+)
+def test_a_service_that_takes_no_images_is_asked_with_what_it_takes(
+    release: Path, tmp_path: Path, kind: Kind, content: str, got: object
+) -> None:
+    golden = release / GOLDEN_DIR
+    (golden / "00.txt").write_text(content, encoding="utf-8")
+    (golden / GOLDEN_FILE).write_text(json.dumps([{"image": "00.txt", "answer": {}}]))
+    (release / RELEASE_FILE).write_text(yaml.safe_dump({**RELEASE, "accepts": kind}))
+    with (
+        FakeReplica(tmp_path / "k.sock", kind=kind) as fake,
+        Door(fake.target, catalog=catalog(kind)) as door,
+    ):
+        settings = Settings("127.0.0.1", door.http_port, door.grpc_port)
+        curl, program = run(examples.endpoints(State(1, 0.0, "ocr", str(release), ".", settings)))
+    assert json.loads(curl) == {"got": got}
+    assert ast.literal_eval(program) == {"got": got}
 
 
 def test_keys_and_certificates_are_in_the_lines_but_no_key_is_shown(

@@ -70,7 +70,7 @@ def test_importing_the_client_pulls_in_nothing_heavy() -> None:
 
 
 def test_a_packed_image_is_what_the_contract_of_the_replica_says() -> None:
-    request = protocol.Request.FromString(protocol.pack_image("ocr", "QUJD"))
+    request = protocol.Request.FromString(protocol.pack_text("ocr", "QUJD"))
     assert (request.name, request.method) == ("ocr", "prediction")
     assert (list(request.key), list(request.value)) == (["image"], ["QUJD"])
 

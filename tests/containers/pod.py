@@ -136,7 +136,7 @@ class Pod:
             variant: of the release, whose answers they are to get.
         """
         told = releases.goldens(self.release / variant)
-        goldens = [Golden(image.name, image, answer) for image, answer in told]
+        goldens = [Golden(file.name, file, answer) for file, answer in told]
         http, grpc = f"http://127.0.0.1:{self.http_port}", f"127.0.0.1:{self.grpc_port}"
         deadline = self.spec.serving.deadline_seconds
         return smoke.smoke(http, grpc, self.spec.name, goldens, deadline, rounds=2).to_json()

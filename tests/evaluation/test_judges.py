@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from toolkit.data.labels import Sample
+from toolkit.errors import DataError
 from toolkit.evaluation import judges
 from toolkit.evaluation.metrics import Counts
 
@@ -38,6 +39,7 @@ def sample(folder: Path) -> Sample:
 
 def options(**changes: Any) -> dict[str, Any]:
     return {
+        "accepts": "image",
         "request": "ops:decode",
         "request_options": {"extra": 1},
         "response": "ops:answer",
@@ -54,6 +56,21 @@ def agreement(folder: Path, **changes: Any) -> Any:
 def test_a_reference_to_the_pipelines_folder_makes_the_judge_there(folder: Path) -> None:
     judge: Any = judges.make(str(folder), ("ops:Sizes", {"exact": True}))
     assert judge.options == {"exact": True}
+
+
+def test_agreement_reads_texts_and_json_as_a_replica_does(folder: Path) -> None:
+    (folder / "request.py").write_text("def decode(request, options): return dict(request)")
+    for kind, content, payload in (("text", "字", {"text": "字"}), ("json", "[1]", {"inputs": [1]})):
+        (folder / "sample").write_text(content, encoding="utf-8")
+        judge = agreement(folder, accepts=kind, request="request:decode", request_options={})
+        assert judge.payload(Sample("sample", folder / "sample")) == payload
+
+
+def test_a_sample_that_is_not_of_the_kind_is_told_with_its_file(folder: Path) -> None:
+    (folder / "sample").write_bytes(b"\xff")
+    with pytest.raises(DataError, match="not UTF-8") as caught:
+        agreement(folder, accepts="text").payload(Sample("sample", folder / "sample"))
+    assert caught.value.where == str(folder / "sample")
 
 
 def test_agreement_gives_the_model_what_a_request_with_the_file_becomes(folder: Path, sample: Sample) -> None:

@@ -18,6 +18,7 @@ from toolkit import pipeline
 from toolkit.client import protocol
 from toolkit.gateway import body, deadline, legacy, predict, schemas, trace
 from toolkit.gateway.faults import Fault
+from toolkit.gateway.intake import IMAGE
 from toolkit.gateway.keys import Keys
 from toolkit.oip import codec, messages, rest, wire
 from toolkit.oip.errors import OipError
@@ -31,11 +32,11 @@ _FORM = "multipart/form-data; boundary=b"
 def all_targets() -> Iterator[Target]:
     """One for each protocol, header and kind of content."""
     yield Target("predict-json", _predict_json, (Fault,), _predict_seeds())
-    yield Target("predict-form", lambda data: predict.image_of(_FORM, data), (Fault,), _form_seeds())
+    yield Target("predict-form", lambda data: predict.content_of(_FORM, data, IMAGE), (Fault,), _form_seeds())
     yield Target(
         "content-type", _content_type, (Fault,), [_FORM.encode(), b"application/json; charset=utf-8"]
     )
-    yield Target("paddle-http", lambda data: legacy.parse(data, "ocr"), (Fault,), _legacy_seeds())
+    yield Target("paddle-http", lambda data: legacy.parse(data, "ocr", IMAGE), (Fault,), _legacy_seeds())
     yield Target("paddle-grpc", _paddle_grpc, (RequestError, DecodeError), _request_seeds())
     yield Target("oip-json", lambda data: rest.parse(data, None, "ocr"), (OipError,), _oip_seeds())
     yield Target("oip-binary", _oip_binary, (OipError,), _oip_binary_seeds())
@@ -69,7 +70,7 @@ def _form_seeds() -> list[bytes]:
 
 
 def _content_type(data: bytes) -> None:
-    predict.image_of(data.decode("latin-1"), _form_seeds()[0])
+    predict.content_of(data.decode("latin-1"), _form_seeds()[0], IMAGE)
 
 
 # --------------------------------------------------------------------------------------------- Paddle Serving's
@@ -86,14 +87,14 @@ def _legacy_seeds() -> list[bytes]:
 
 
 def _paddle_grpc(data: bytes) -> None:
-    fields.of(protocol.Request.FromString(data))
+    fields.of(protocol.Request.FromString(data), "image")
 
 
 def _request_seeds() -> list[bytes]:
     tensor = protocol.Tensor(name="image", elem_type=12, str_data=["QUJD"], shape=[1])
     pickled = protocol.Tensor(name="image", elem_type=13, byte_data=b"\x93NUMPY")
     return [
-        protocol.pack_image("ocr", "QUJD"),
+        protocol.pack_text("ocr", "QUJD"),
         protocol.pack_file("ocr", b"bytes"),
         protocol.Request(name="ocr", tensors=[tensor, pickled]).SerializeToString(),
     ]

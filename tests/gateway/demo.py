@@ -52,13 +52,17 @@ class FakeDesk:
         self.upright = True
         self.answer: dict[str, Any] | None = None
         self.fault: Fault | None = None
+        self.seen: list[bytes] = []
 
     def slot(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     async def predict(self, image: bytes, deadline: Deadline) -> str:
+        self.seen.append(image)
         if self.fault is not None:
             raise self.fault
+        if self.catalog.pipeline.accepts != "image":
+            return json.dumps(self.answer)
         try:
             with Image.open(io.BytesIO(image)) as opened:
                 width, height = (ImageOps.exif_transpose(opened) if self.upright else opened).size

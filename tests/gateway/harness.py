@@ -67,6 +67,7 @@ class Door:
 
     Args:
         depth: requests that each replica is given at a time.
+        catalog: what they offer.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Door:
         settings: GatewayOptions | None = None,
         is_ready: Callable[[], bool] = lambda: True,
         depth: int = 4,
+        catalog: Catalog = CATALOG,
     ) -> None:
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -84,7 +86,7 @@ class Door:
         made = settings or options()
         self.gateway = Gateway(made)
         self._settings, self._depth = made, depth
-        self.desk = self.gateway.open(made, CATALOG, self.pool, len(replicas) * depth, is_ready)
+        self.desk = self.gateway.open(made, catalog, self.pool, len(replicas) * depth, is_ready)
         self.gateway.shift(self.desk)
         self._stopped = False
 

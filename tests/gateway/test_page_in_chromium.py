@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -12,7 +13,9 @@ from PIL import Image
 
 from tests.e2e.page import Browser, artifacts, browser, check_page, missing
 from tests.gateway.demo import LINES, FakeDesk, app, served
-from toolkit.gateway.faults import NotReady
+from toolkit.content.kinds import Kind
+from toolkit.gateway.catalog import Catalog
+from toolkit.gateway.faults import BadRequest, NotReady
 
 pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=missing() or "there is a browser"),
@@ -313,3 +316,37 @@ def test_no_process_and_no_file_outlives_the_browser(monkeypatch: pytest.MonkeyP
         _, alive = psutil.wait_procs(mine, timeout=10)
         assert alive == []
         assert list(Path(home).iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "sent"),
+    [("text", "我爱北京", "我爱北京".encode()), ("json", '{"ids": [1]}', b'{"inputs": {"ids": [1]}}')],
+)
+def test_a_pipeline_that_takes_no_images_is_asked_with_what_is_written(
+    chromium: Browser, desk: FakeDesk, kind: Kind, written: str, sent: bytes
+) -> None:
+    pipeline, *models = desk.catalog.models
+    desk.catalog = Catalog((replace(pipeline, accepts=kind), *models))
+    desk.answer = {"words": [{"word": "我", "tag": "r"}]}
+    with served(app(desk)) as url:
+        chromium.forget()
+        chromium.open(url)
+        chromium.until(lambda: chromium.one("#ask").is_displayed(), "there is no place to write")
+        assert not chromium.one("#choices").is_displayed()
+        assert "image" not in chromium.one("body").text.lower()
+        chromium.one("#content").send_keys(written)
+        chromium.picture(artifacts() / f"ask-{kind}.png")
+        chromium.one("#ask button").click()
+        chromium.until_state("done")
+        assert desk.seen == [sent]
+        assert json.loads(chromium.one("#json pre").text) == desk.answer
+        assert not chromium.one("#picture").is_displayed()
+        chromium.one("#another").click()
+        assert chromium.one("#content").is_displayed()
+        assert "image" not in chromium.one("body").text.lower()
+        chromium.picture(artifacts() / f"answer-{kind}.png")
+        desk.fault = BadRequest("`text` is empty", "send a text in UTF-8")
+        chromium.one("#ask button").click()
+        chromium.until_state("failed")
+        assert "image" not in chromium.one("#error").text.lower()
+        chromium.check(url, allowed="Failed to load resource")

@@ -9,6 +9,7 @@ import pytest
 
 from toolkit.gateway import legacy, predict, schemas
 from toolkit.gateway.faults import BadRequest
+from toolkit.gateway.intake import IMAGE
 
 FORM = "multipart/form-data; boundary=b"
 FIELD = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n'
@@ -29,7 +30,7 @@ END = b"\r\n--b--\r\n"
 def test_a_form_that_would_take_long_is_refused_at_once(body: bytes) -> None:
     began = time.process_time()
     with pytest.raises(BadRequest, match="form cannot be read"):
-        predict.image_of(FORM, body)
+        predict.content_of(FORM, body, IMAGE)
     # Minutes, if all were parsed.
     assert time.process_time() - began < 1
 
@@ -41,14 +42,14 @@ def test_a_form_that_would_take_long_is_refused_at_once(body: bytes) -> None:
 )
 def test_a_large_file_in_a_form_arrives_whole_whatever_is_in_it(image: bytes) -> None:
     other = b'--b\r\nContent-Disposition: form-data; name="note"\r\n\r\n' + b"y" * 300_000 + b"\r\n"
-    assert predict.image_of(FORM, other + FIELD + image + END) == image
+    assert predict.content_of(FORM, other + FIELD + image + END, IMAGE) == image
 
 
 def test_what_follows_the_form_is_left_alone() -> None:
-    assert predict.image_of(FORM, FIELD + b"x" + END + b"\r\n" * 500_000) == b"x"
+    assert predict.content_of(FORM, FIELD + b"x" + END + b"\r\n" * 500_000, IMAGE) == b"x"
 
 
-PARSERS = (schemas.parse_predict, lambda data: legacy.parse(data, "ocr"))
+PARSERS = (schemas.parse_predict, lambda data: legacy.parse(data, "ocr", IMAGE))
 
 
 @pytest.mark.parametrize("parse", PARSERS, ids=["ours", "paddle"])

@@ -74,7 +74,7 @@ def test_a_pipeline_without_labels_shows_what_its_models_meet_too(folder: Path) 
     (folder / "other").write_bytes(b"other")
     (folder / "calibration.txt").write_text("0\n")
     (folder / "validation.txt").write_text("other\n")
-    options = {"request": "request:decode", "request_options": {}, "response": None}
+    options = {"accepts": "image", "request": "request:decode", "request_options": {}, "response": None}
     judge = (AGREEMENT, {**options, "kind": "top1", "path": "x"})
     found = shapes.observe(
         str(folder),

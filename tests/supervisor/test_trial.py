@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.fakes import LINES, FakeReplica
 from tests.supervisor.stage import make_release
 from toolkit.client import protocol
+from toolkit.content.kinds import FIELDS, Kind
 from toolkit.errors import SmokeError
 from toolkit.gateway.endpoint import Endpoint
 from toolkit.serving import release
@@ -97,3 +100,39 @@ def test_no_replica_is_no_release(made: Path) -> None:
 def test_a_replica_that_is_gone_is_told(made: Path, tmp_path: Path) -> None:
     found = check(made, f"unix:{tmp_path}/nobody.sock")
     assert "expected a prediction, got Gone" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "got"), [("text", "你好", "你好"), ("json", "[1, 2]", [1, 2])], ids=["text", "json"]
+)
+def test_a_release_that_takes_no_images_is_asked_what_it_takes(
+    tmp_path: Path, kind: Kind, content: str, got: Any
+) -> None:
+    made = make_release(tmp_path / "release", "", deadline_seconds=5)
+    plan = yaml.safe_load((made / release.RELEASE_FILE).read_text())
+    (made / release.RELEASE_FILE).write_text(yaml.safe_dump({**plan, "accepts": kind}))
+    golden = made / release.GOLDEN_DIR
+    (golden / "0.txt").write_text(content, encoding="utf-8")
+    (golden / release.GOLDEN_FILE).write_text(json.dumps([{"image": "0.txt", "answer": {"got": got}}]))
+    with FakeReplica(tmp_path / "0.sock", kind=kind) as fake:
+        assert check(made, fake.target) == []
+        assert [tensor.name for request in fake.plan.seen for tensor in request.tensors] == [FIELDS[kind]] * 3
+    with FakeReplica(tmp_path / "1.sock", kind="json" if kind == "text" else "text") as other:
+        told = check(made, other.target)
+    assert f"no field `{FIELDS['json' if kind == 'text' else 'text']}`" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"), [("text", "an empty text"), ("json", "neither an object nor an array")]
+)
+def test_a_replica_that_takes_anything_is_told(
+    tmp_path: Path, kind: Kind, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_release(tmp_path / "release", "", deadline_seconds=5)
+    plan = yaml.safe_load((made / release.RELEASE_FILE).read_text())
+    (made / release.RELEASE_FILE).write_text(yaml.safe_dump({**plan, "accepts": kind}))
+    credulous = protocol.Response(key=[protocol.RESULT_KEY], value=["{}"])
+    monkeypatch.setattr(FakeReplica, "_answer", lambda self, request: credulous)
+    with FakeReplica(tmp_path / "0.sock", kind=kind) as fake:
+        found = check(made, fake.target)
+    assert f"replica 0, {told}: expected error {protocol.BAD_REQUEST}, got error 0" in found

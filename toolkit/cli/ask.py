@@ -1,4 +1,4 @@
-"""Putting the golden images of a release to the service that runs it."""
+"""Putting the golden requests of a release to the service that runs it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from toolkit.supervisor.state import State
 
 
 def ask(state: State, rounds: int = 1) -> SmokeReport:
-    """Ask the running service for the golden images of its release.
+    """Ask the running service the golden requests of its release.
 
     Raises:
         SmokeError: it answers other than it should.
     """
     directory = state.target.directory
-    goldens = [Golden(image.name, image, answer) for image, answer in release.goldens(directory)]
-    deadline = release.read(directory).limits.deadline_seconds
+    goldens = [Golden(file.name, file, answer) for file, answer in release.goldens(directory)]
+    plan = release.read(directory)
     return smoke.smoke(
-        state.http_url, state.grpc_target, state.name, goldens, deadline, rounds, reach.access(state)
+        state.http_url,
+        state.grpc_target,
+        state.name,
+        goldens,
+        plan.limits.deadline_seconds,
+        rounds,
+        reach.access(state),
+        plan.accepts,
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from toolkit.cli import reach
 from toolkit.client.security import Access
+from toolkit.content.kinds import FIELDS, Kind
 from toolkit.errors import ServiceError
 from toolkit.serving import release
 from toolkit.supervisor.state import State
@@ -16,25 +18,37 @@ from toolkit.supervisor.state import State
 # The environment variable that the lines take the key from, so that it stands on no command line.
 _KEY = "API_KEY"
 
+_TEXT = 'Path(sys.argv[1]).read_text(encoding="utf-8")'
+_CALLS: Mapping[Kind, str] = {
+    "image": "predict({name}, Path(sys.argv[1]))",
+    "text": f"predict_text({{name}}, {_TEXT})",
+    "json": f"predict_json({{name}}, json.loads({_TEXT}))",
+}
+
 
 def endpoints(state: State) -> str:
     """Where the service answers, and how to ask it; keys are named, not shown."""
     access = _access(state)
-    image = shlex.quote(_shortest(release.goldens(Path(state.release))[0][0]))
+    directory = Path(state.release)
+    kind = release.read(directory).accepts
+    file = shlex.quote(_shortest(release.goldens(directory)[0][0]))
     lines = [
         f"HTTP  {state.http_url}/predict/{state.name}",
         f"gRPC  {state.grpc_target}",
         "",
         *([f"export {_KEY}=...   # one of the keys of the service", ""] if access.api_key else []),
-        " ".join(["curl -sS", *_curl_options(state, access), f"-F image=@{image}", _url(state, access)]),
+        " ".join(
+            ["curl -sS", *_curl_options(state, access), f"-F {FIELDS[kind]}=@{file}", _url(state, access)]
+        ),
         "",
-        f"{shlex.quote(_shortest(Path(sys.executable)))} - {image} <<'EOF'",
+        f"{shlex.quote(_shortest(Path(sys.executable)))} - {file} <<'EOF'",
+        *(["import json"] if kind == "json" else []),
         *(["import os"] if access.api_key else []),
         "import sys",
         "from pathlib import Path",
         "from toolkit.client import GrpcClient",
         f"with GrpcClient({', '.join([repr(state.grpc_target), *_arguments(access)])}) as client:",
-        f"    print(client.predict({state.name!r}, Path(sys.argv[1])).raw)",
+        f"    print(client.{_CALLS[kind].format(name=repr(state.name))}.raw)",
         "EOF",
     ]
     return "\n".join(lines)

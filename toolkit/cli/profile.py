@@ -24,7 +24,13 @@ _TOO_SMALL = (
 
 @click.command("profile")
 @stage_options
-@click.option("--image", type=click.Path(path_type=Path), help="Ask this image, not those of the release.")
+@click.option(
+    "--image",
+    "--file",
+    "image",
+    type=click.Path(path_type=Path),
+    help="Ask this, not what the release has.",
+)
 @click.option(
     "--rounds",
     type=click.IntRange(1),

@@ -21,7 +21,13 @@ _ROUNDS = 5
 @click.command("profile-model")
 @stage_options
 @click.option("--step", help="Model to profile, one of the pipeline's steps; default: the only one.")
-@click.option("--image", type=click.Path(path_type=Path), help="Ask this image, not those of the release.")
+@click.option(
+    "--image",
+    "--file",
+    "image",
+    type=click.Path(path_type=Path),
+    help="Ask this, not what the release has.",
+)
 def profile_model_command(as_json: bool, step: Optional[str], image: Optional[Path], **options: Any) -> None:
     """Show the operators of one model before and after: as exported in FP32, and as the newest release serves it.
 

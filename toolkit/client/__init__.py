@@ -6,8 +6,10 @@
         for line in client.predict("ocr", Path("receipt.jpg")).lines:
             print(line.text, line.score)
 
-`GrpcClient("127.0.0.1:9394")` has the same methods. Both take an `api_key`, and for TLS `ca`, `cert`
-and `key`. Importing this package pulls in the standard library, grpcio and protobuf, and nothing heavier.
+A pipeline that takes texts is asked by `client.predict_text(model, text)`, one that takes JSON by
+`client.predict_json(model, inputs)`. `GrpcClient("127.0.0.1:9394")` has the same methods. Both take an `api_key`, and
+for TLS `ca`, `cert` and `key`. Importing this package pulls in the standard library, grpcio and protobuf, and nothing
+heavier.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class ClientError(Exception):
 class BadRequest(ClientError):
     """The request is wrong, sending it again will not help.
 
-    Status 400: it is malformed. Status 422: its content cannot be worked on, it is not an image, or a damaged one.
+    Status 400: it is malformed. Status 422: its content cannot be worked on, as what is not an image, or a damaged one.
     """
 
     default_status = 400
@@ -44,7 +44,7 @@ class NotFound(ClientError):
 
 
 class TooLarge(ClientError):
-    """The image has more bytes, or more pixels, than the service accepts."""
+    """The request has more bytes, or its image more pixels, than the service accepts."""
 
     default_status = 413
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
+from toolkit.client.contents import Image, Inputs, to_base64, to_json
 from toolkit.client.errors import ClientError, ServerFault, from_status
-from toolkit.client.images import Image, to_base64
 from toolkit.client.results import Prediction, parse_prediction
 from toolkit.client.security import Access
 from toolkit.client.transport import HttpAnswer, HttpTransport
@@ -22,6 +22,7 @@ class HttpClient:
 
         with HttpClient("http://127.0.0.1:9393") as client:
             prediction = client.predict("ocr", Path("receipt.jpg"))
+            prediction = client.predict_text("segmentation_zh", "我爱北京天安门")
 
     Args:
         url: `http://host:port` or `https://host:port`. Proxy settings of the environment are not heeded.
@@ -62,7 +63,7 @@ class HttpClient:
         self.close()
 
     def predict(self, model: str, image: Image, timeout: float | None = None) -> Prediction:
-        """Read the text in one image.
+        """Ask a pipeline that takes images.
 
         Args:
             image: the bytes of an image file (JPEG, PNG, ...), or its path.
@@ -72,11 +73,31 @@ class HttpClient:
             ClientError: one of its subclasses, by what went wrong.
             OSError: the file cannot be read.
         """
+        return self._ask(model, f'{{"image": "{to_base64(image)}"}}', timeout)
+
+    def predict_text(self, model: str, text: str, timeout: float | None = None) -> Prediction:
+        """Ask a pipeline that takes texts; raises as `predict` does."""
+        return self._ask(model, json.dumps({"text": text}), timeout)
+
+    def predict_json(self, model: str, inputs: Inputs, timeout: float | None = None) -> Prediction:
+        """Ask a pipeline that takes JSON.
+
+        Args:
+            inputs: an object or array, as the pipeline takes it.
+            timeout: seconds, in place of the client's own.
+
+        Raises:
+            ClientError: one of its subclasses, by what went wrong.
+            ValueError, TypeError: there is something in `inputs` that JSON does not have, as NaN.
+        """
+        return self._ask(model, f'{{"inputs": {to_json(inputs)}}}', timeout)
+
+    def _ask(self, model: str, body: str, timeout: float | None) -> Prediction:
         seconds = self._timeout if timeout is None else timeout
         answer = self._transport.request(
             "POST",
             f"/predict/{quote(model, safe='')}",
-            json.dumps({"image": to_base64(image)}).encode("ascii"),
+            body.encode("utf-8"),
             {"Content-Type": "application/json", "X-Timeout-Ms": str(max(1, math.ceil(seconds * 1000)))},
             timeout=seconds,
         )

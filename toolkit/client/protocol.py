@@ -14,12 +14,14 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.internal import encoder, wire_format
 
+from toolkit.content.kinds import FIELDS
+
 PACKAGE = "baidu.paddle_serving.pipeline_serving"
 SERVICE = f"{PACKAGE}.PipelineService"
 METHOD = "inference"
 PATH = f"/{SERVICE}/{METHOD}"
 
-IMAGE_KEY = "image"
+IMAGE_KEY = FIELDS["image"]
 
 # The element type of a file's bytes, which only our front door and replicas know: Paddle Serving's end at 13.
 FILE_TYPE = 100
@@ -117,18 +119,26 @@ _TENSORS = Request.DESCRIPTOR.fields_by_name["tensors"].number
 _BYTE_DATA = Tensor.DESCRIPTOR.fields_by_name["byte_data"].number
 
 
-def pack_image(model: str, image_base64: str) -> bytes:
-    """The serialized Request that asks `model` for one image, in standard base64 without line breaks."""
-    request = Request(name=model, method=METHOD_NAME, key=[IMAGE_KEY], value=[image_base64])
+def pack_text(model: str, text: str, field: str = IMAGE_KEY) -> bytes:
+    """The serialized Request that asks `model` for what is a text there.
+
+    Args:
+        text: an image in standard base64 without line breaks, a text, or JSON.
+        field: that it comes in.
+    """
+    request = Request(name=model, method=METHOD_NAME, key=[field], value=[text])
     return bytes(request.SerializeToString())
 
 
-def pack_file(model: str, data: bytes) -> bytes:
-    """The serialized Request that asks `model` for one image file; for a replica of ours, which need not decode it.
+def pack_file(model: str, data: bytes, field: str = IMAGE_KEY) -> bytes:
+    """The serialized Request that asks `model` for one file; for a replica of ours, which need not decode it.
 
     Put together by hand, since protobuf copies `data` three times.
+
+    Args:
+        field: that it comes in.
     """
-    tensor = Tensor(name=IMAGE_KEY, elem_type=FILE_TYPE).SerializeToString() + _begin(_BYTE_DATA, len(data))
+    tensor = Tensor(name=field, elem_type=FILE_TYPE).SerializeToString() + _begin(_BYTE_DATA, len(data))
     request = Request(name=model, method=METHOD_NAME).SerializeToString()
     return b"".join((request, _begin(_TENSORS, len(tensor) + len(data)), tensor, data))
 

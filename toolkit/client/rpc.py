@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 
 from toolkit.client import protocol
+from toolkit.client.contents import Image, Inputs, to_base64, to_json
 from toolkit.client.errors import (
     BadRequest,
     ClientError,
@@ -22,9 +23,9 @@ from toolkit.client.errors import (
     from_status,
     seconds,
 )
-from toolkit.client.images import Image, to_base64
 from toolkit.client.results import Prediction, parse_prediction
 from toolkit.client.security import Access
+from toolkit.content.kinds import FIELDS
 
 # The size limits are the server's affair; a proxy named in the environment is not heeded, as over HTTP.
 _OPTIONS = (
@@ -53,6 +54,7 @@ class GrpcClient:
 
         with GrpcClient("127.0.0.1:9394") as client:
             prediction = client.predict("ocr", Path("receipt.jpg"))
+            prediction = client.predict_text("segmentation_zh", "我爱北京天安门")
 
     Args:
         target: a gRPC target, `host:port` or `unix:/path`.
@@ -100,7 +102,7 @@ class GrpcClient:
         self.close()
 
     def predict(self, model: str, image: Image, timeout: float | None = None) -> Prediction:
-        """Read the text in one image.
+        """Ask a pipeline that takes images.
 
         Args:
             image: the bytes of an image file (JPEG, PNG, ...), or its path.
@@ -110,7 +112,27 @@ class GrpcClient:
             ClientError: one of its subclasses, by what went wrong.
             OSError: the file cannot be read.
         """
-        response = self._call(protocol.pack_image(model, to_base64(image)), timeout)
+        return self._ask(protocol.pack_text(model, to_base64(image)), timeout)
+
+    def predict_text(self, model: str, text: str, timeout: float | None = None) -> Prediction:
+        """Ask a pipeline that takes texts; raises as `predict` does."""
+        return self._ask(protocol.pack_text(model, text, FIELDS["text"]), timeout)
+
+    def predict_json(self, model: str, inputs: Inputs, timeout: float | None = None) -> Prediction:
+        """Ask a pipeline that takes JSON.
+
+        Args:
+            inputs: an object or array, as the pipeline takes it.
+            timeout: seconds, in place of the client's own.
+
+        Raises:
+            ClientError: one of its subclasses, by what went wrong.
+            ValueError, TypeError: there is something in `inputs` that JSON does not have, as NaN.
+        """
+        return self._ask(protocol.pack_text(model, to_json(inputs), FIELDS["json"]), timeout)
+
+    def _ask(self, request: bytes, timeout: float | None) -> Prediction:
+        response = self._call(request, timeout)
         if response.err_no != protocol.OK:
             raise from_status(protocol.http_status(response.err_no), response.err_msg or "no message")
         return parse_prediction(_result(response))

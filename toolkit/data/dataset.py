@@ -51,7 +51,7 @@ class Dataset:
         total = hashlib.sha256()
         for split in (CALIBRATION, SEARCH, VALIDATION):
             for sample in self.split(split):
-                known = (split, sample.name, sample.lines, sample.label, self.digests[sample.image])
+                known = (split, sample.name, sample.lines, sample.label, self.digests[sample.file])
                 total.update(repr(known).encode())
         return total.hexdigest()
 
@@ -91,7 +91,7 @@ def _lists_something(path: Path) -> bool:
 def _digests_of(samples: Iterable[Sample]) -> dict[Path, str]:
     """Each file is read once, however many lists it stands in."""
     return {
-        path: hashlib.sha256(path.read_bytes()).hexdigest() for path in {sample.image for sample in samples}
+        path: hashlib.sha256(path.read_bytes()).hexdigest() for path in {sample.file for sample in samples}
     }
 
 
@@ -102,10 +102,10 @@ def _divided(
 
     By content, not by place in the list, which may be sorted by what the images show. Copies go together.
     """
-    different = sorted({digests[sample.image] for sample in validation})
+    different = sorted({digests[sample.file] for sample in validation})
     first = set(different[::_SHARE_FOR_SEARCH])
-    kept = tuple(sample for sample in validation if digests[sample.image] in first)
-    rest = tuple(sample for sample in validation if digests[sample.image] not in first)
+    kept = tuple(sample for sample in validation if digests[sample.file] in first)
+    rest = tuple(sample for sample in validation if digests[sample.file] not in first)
     if len(validation) < _SHARE_FOR_SEARCH or not rest:
         return validation, validation
     return kept, rest
@@ -119,7 +119,7 @@ def _warnings(
         (CALIBRATION, calibration, _FEW_FOR_CALIBRATION),
         (VALIDATION, validation, _FEW_FOR_VALIDATION),
     ):
-        copies = len(samples) - len({digests[sample.image] for sample in samples})
+        copies = len(samples) - len({digests[sample.file] for sample in samples})
         if copies:
             found.append(f"{copies} of the {len(samples)} {name} images are copies of others")
         if len(samples) < few:
@@ -135,9 +135,9 @@ def _check_disjoint(
     directory: Path, first: Sequence[Sample], second: Sequence[Sample], digests: Digests
 ) -> None:
     """Compare by content, so that a copy under another name is found too."""
-    known: dict[str, Sample] = {digests[sample.image]: sample for sample in first}
+    known: dict[str, Sample] = {digests[sample.file]: sample for sample in first}
     for sample in second:
-        twin = known.get(digests[sample.image])
+        twin = known.get(digests[sample.file])
         if twin is not None:
             raise DataError(
                 f"the image {sample.name} is in both lists"

@@ -1,4 +1,4 @@
-"""Label files, one image a line, in the formats of PaddleOCR and PaddleClas, or without labels.
+"""Label files, one sample a line, in the formats of PaddleOCR and PaddleClas, or without labels.
 
 - `path<TAB>[{"transcription": ..., "points": ...}, ...]`: the lines of text on it;
 - `path class`: the number of its class;
@@ -41,7 +41,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Sample:
-    """An image and what is known of it.
+    """A file (an image, a text, JSON) and what is known of it.
 
     Attributes:
         lines: those of the text on it; None: not known.
@@ -49,9 +49,14 @@ class Sample:
     """
 
     name: str
-    image: Path
+    file: Path
     lines: Optional[tuple[Line, ...]] = None
     label: Optional[int] = None
+
+    @property
+    def image(self) -> Path:
+        """The file, by the name that it has where requests are images."""
+        return self.file
 
 
 def text_of(sample: Sample) -> tuple[Line, ...]:
@@ -63,7 +68,7 @@ def text_of(sample: Sample) -> tuple[Line, ...]:
     if sample.lines is None:
         raise DataError(
             f"the image {sample.name} has no label with its lines of text",
-            where=str(sample.image),
+            where=str(sample.file),
             remedy='write [{"transcription": ...}, ...] behind it and a tab; [] for a page without text',
         )
     return sample.lines

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from toolkit import pipeline
+from toolkit.content import read
+from toolkit.content.kinds import FIELDS, Kind
+from toolkit.content.read import ContentError
 from toolkit.data.labels import Sample
+from toolkit.errors import DataError
 from toolkit.evaluation import agreement
 from toolkit.evaluation.agreement import Rule
 from toolkit.evaluation.metrics import Counts
@@ -22,12 +26,13 @@ class Agreement:
 
     Args:
         directory: the pipeline's folder.
-        options: `request` and `request_options`; `response`, which makes an answer of a payload (None: what is judged
-            is an answer); `kind` and `path` of the rule; `reference`, native FP32's answers by the sample's name (None:
-            it is native FP32 that is measured, which agrees with itself).
+        options: `accepts`; `request` and `request_options`; `response`, which makes an answer of a payload (None: what
+            is judged is an answer); `kind` and `path` of the rule; `reference`, native FP32's answers by the sample's
+            name (None: it is native FP32 that is measured, which agrees with itself).
     """
 
     def __init__(self, directory: Path, options: Mapping[str, Any]) -> None:
+        self._kind: Kind = options["accepts"]
         self._decode = pipeline.resolve(directory, options["request"])
         self._decode_options = options["request_options"]
         response = options["response"]
@@ -36,8 +41,16 @@ class Agreement:
         self._reference: Optional[Mapping[str, Any]] = options.get(REFERENCE)
 
     def payload(self, sample: Sample) -> Payload:
-        """What a request with the sample's file becomes."""
-        payload: Payload = self._decode({"image": sample.image.read_bytes()}, self._decode_options)
+        """What a request with the sample's file becomes.
+
+        Raises:
+            DataError: the file has nothing of the kind that the pipeline takes.
+        """
+        try:
+            given = read.fields(self._kind, {FIELDS[self._kind]: sample.file.read_bytes()})
+        except ContentError as error:
+            raise DataError(str(error), where=str(sample.file)) from error
+        payload: Payload = self._decode(given, self._decode_options)
         return payload
 
     def answer(self, payload: Payload) -> Any:

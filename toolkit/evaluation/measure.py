@@ -101,7 +101,7 @@ def measure_pipeline(
         "counts": [astuple(item) for item in counts],
         "answers": answers,
         "names": [sample.name for sample in samples],
-        "images": [str(sample.image) for sample in samples],
+        "images": [str(sample.file) for sample in samples],
     }
 
 

@@ -16,11 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Union
 
 from toolkit import pipeline
 from toolkit.child import Progress
-from toolkit.client.protocol import IMAGE_KEY
+from toolkit.content import read
+from toolkit.content.kinds import FIELDS, Kind
+from toolkit.content.read import ContentError
 from toolkit.engines import executed, kernels, model, verbose
 from toolkit.engines.executed import Step
 from toolkit.engines.options import PredictorOptions
@@ -29,8 +31,8 @@ from toolkit.engines.verbose import Primitive
 from toolkit.errors import DataError
 from toolkit.pipeline import RequestError
 
-# What a request passes: `pipeline_dir`, `request` (reference and options), `steps` and `response`. Of each step
-# `name`, `step` (reference and options), `model_dir` and `options` of the predictor.
+# What a request passes: `pipeline_dir`, `accepts`, `request` (reference and options), `steps` and `response`. Of each
+# step `name`, `step` (reference and options), `model_dir` and `options` of the predictor.
 Way = Mapping[str, Any]
 
 # Beside what was executed, level 2 reports what was made anew for that: a primitive that has left oneDNN's cache
@@ -167,26 +169,28 @@ class _Loaded:
     def __init__(self, way: Way) -> None:
         code = Path(way["pipeline_dir"])
         reference, self._options = way["request"]
+        self._kind: Kind = way["accepts"]
         self._decode = pipeline.resolve(code, reference)
         self._respond = pipeline.resolve(code, way["response"])
         self._steps = [_load(code, item) for item in way["steps"]]
 
-    def answer(self, image: Path, watch: AnyWatch) -> AnyWatch:
-        """Answer a request with `image` as the replica does, and give back the watch."""
-        text = base64.b64encode(image.read_bytes()).decode()
+    def answer(self, file: Path, watch: AnyWatch) -> AnyWatch:
+        """Answer a request with what is in `file` as the replica does, and give back the watch."""
+        content = file.read_bytes()
         try:
-            self._answer(text, watch)
-        except RequestError as error:
+            self._answer(base64.b64encode(content).decode() if self._kind == "image" else content, watch)
+        except (RequestError, ContentError) as error:
             raise DataError(
-                f"the pipeline refuses the image: {error}",
-                where=str(image),
-                remedy="give an image that the service would take",
+                f"the pipeline refuses the {self._kind}: {error}",
+                where=str(file),
+                remedy="give one that the service would take",
             ) from error
         return watch
 
-    def _answer(self, text: str, watch: Watch) -> None:
+    def _answer(self, content: Union[str, bytes], watch: Watch) -> None:
         with watch.stage("decode"):
-            payload = self._decode({IMAGE_KEY: text}, self._options)
+            given = read.fields(self._kind, {FIELDS[self._kind]: content})
+            payload = self._decode(given, self._options)
         for name, step, run in self._steps:
             with watch.stage(f"{name}.preprocess"):
                 feeds = step.preprocess(payload)

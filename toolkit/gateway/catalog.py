@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from toolkit.content.kinds import Kind
+
 
 @dataclass(frozen=True)
 class TensorInfo:
@@ -28,11 +30,12 @@ class ModelInfo:
 
     Attributes:
         name: the pipeline's name (`ocr`), or that of one of its models (`ocr.det`).
-        kind: `pipeline`: an image in, the answer out; `model`: tensors in, tensors out.
+        kind: `pipeline`: an image, a text or JSON in, the answer out; `model`: tensors in, tensors out.
         precision: what the gate chose (`int8`, `bf16`, `fp32`, `native`); of a pipeline, empty.
         digest: of the model's files, or of the release.
         verdict: the gate's: `pass`, `fail` or `inconclusive`; empty where there is none.
         engine: that runs the model: `paddle` or `openvino`.
+        accepts: what requests to a pipeline bring.
     """
 
     name: str
@@ -43,6 +46,7 @@ class ModelInfo:
     digest: str = ""
     verdict: str = ""
     engine: str = "paddle"
+    accepts: Kind = "image"
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ class Desk(Protocol):
             Overloaded: no place is free.
         """
 
-    async def predict(self, image: bytes, deadline: Deadline) -> str:
-        """The pipeline's answer to an image file: the text of a JSON object.
+    async def predict(self, content: bytes, deadline: Deadline) -> str:
+        """The pipeline's answer to what it works on, the bytes of a file: the text of a JSON object.
 
         Raises:
             Fault: one of its subclasses.

@@ -10,7 +10,7 @@ from typing import Callable
 
 from toolkit import oip
 from toolkit.client import protocol
-from toolkit.gateway import access
+from toolkit.gateway import access, intake
 from toolkit.gateway.catalog import Catalog
 from toolkit.gateway.deadline import Deadline
 from toolkit.gateway.dispatch import Dispatcher
@@ -28,11 +28,11 @@ from toolkit.gateway.faults import (
 from toolkit.gateway.options import GatewayOptions
 from toolkit.gateway.pool import Pool
 
-_BY_ERR_NO: dict[int, tuple[type[Fault], str]] = {
-    protocol.BAD_REQUEST: (BadRequest, "send the bytes of an image file (JPEG, PNG, ...), base64-encoded"),
-    protocol.UNPROCESSABLE: (Unprocessable, "send another image; one that opens in a viewer"),
-    protocol.TOO_LARGE: (TooLarge, "send an image with fewer pixels"),
-    protocol.NO_SERVICE: (UnknownModel, "GET / lists the models"),
+_BY_ERR_NO: dict[int, type[Fault]] = {
+    protocol.BAD_REQUEST: BadRequest,
+    protocol.UNPROCESSABLE: Unprocessable,
+    protocol.TOO_LARGE: TooLarge,
+    protocol.NO_SERVICE: UnknownModel,
 }
 
 
@@ -118,13 +118,16 @@ class FrontDesk:
         finally:
             self.in_flight -= 1
 
-    async def predict(self, image: bytes, deadline: Deadline) -> str:
+    async def predict(self, content: bytes, deadline: Deadline) -> str:
         """See `Desk.predict`."""
-        body = await self.pipeline(protocol.pack_file(self.catalog.pipeline.name, image), deadline)
+        model = self.catalog.pipeline
+        wanted = intake.of(model.accepts)
+        body = await self.pipeline(protocol.pack_file(model.name, content, wanted.field), deadline)
         answer = protocol.Response.FromString(body)
         if answer.err_no != protocol.OK:
-            kind, remedy = _BY_ERR_NO.get(answer.err_no, (ReplicaFault, "see the log of the service"))
-            raise kind(answer.err_msg or f"the model server answered error {answer.err_no}", remedy)
+            fault = _BY_ERR_NO.get(answer.err_no, ReplicaFault)
+            remedy = wanted.remedies.get(answer.err_no, "see the log of the service")
+            raise fault(answer.err_msg or f"the model server answered error {answer.err_no}", remedy)
         text = protocol.first_value(answer, protocol.RESULT_KEY)
         if text is None:
             raise ReplicaFault("the model server answered without a result", "see the log of the service")

@@ -8,7 +8,18 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 import toolkit
-from toolkit.gateway import access, body, deadline, legacy, oip_rest, pages, predict, schemas
+from toolkit.gateway import (
+    access,
+    body,
+    deadline,
+    described,
+    intake,
+    legacy,
+    oip_rest,
+    pages,
+    predict,
+    schemas,
+)
 from toolkit.gateway.arrival import Arrival
 from toolkit.gateway.desk import Desk
 from toolkit.gateway.disconnect import unless_disconnected
@@ -39,6 +50,7 @@ def create_app(desk: Desk, metrics: Metrics, keys: Keys | None) -> FastAPI:
     app.include_router(_status_routes(desk, metrics))
     for router in (oip_rest.router(desk), legacy.router(desk)):
         app.include_router(router, dependencies=locked)
+    described.by_kind(app, desk)
     return app
 
 
@@ -89,7 +101,7 @@ def _predict_routes(desk: Desk) -> APIRouter:
 
     @router.post(
         "/predict/{model}",
-        summary="One image in, the pipeline's answer out",
+        summary=intake.IMAGE.summary,
         responses=schemas.RESPONSES,
         openapi_extra=schemas.REQUEST_BODY,
     )
@@ -97,13 +109,14 @@ def _predict_routes(desk: Desk) -> APIRouter:
         options = desk.options
         expiry = deadline.from_header(request.headers.get(deadline.HEADER), options.deadline)
         _check_model(model, desk)
+        wanted = intake.of(desk.catalog.pipeline.accepts)
         content_type = request.headers.get("content-type", "")
-        predict.check_type(content_type)
+        predict.check_type(content_type, wanted)
         with desk.slot():
-            data = await body.read(request, options.max_body_bytes, expiry)
-            image = predict.image_of(content_type, data)
+            data = await body.read(request, options.max_body_bytes, expiry, wanted.smaller)
+            content = predict.content_of(content_type, data, wanted)
             del data
-            text = await unless_disconnected(request, desk.predict(image, expiry))
+            text = await unless_disconnected(request, desk.predict(content, expiry))
         return Response(text, media_type="application/json")
 
     return router

@@ -10,6 +10,7 @@ gRPC's.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -17,14 +18,19 @@ from google.protobuf import json_format
 from starlette.responses import JSONResponse, Response
 
 from toolkit.client import protocol
-from toolkit.gateway import access, body, deadline
-from toolkit.gateway.body import check_json
+from toolkit.gateway import access, body, deadline, intake
+from toolkit.gateway.body import MOST_COMMAS, check_json
 from toolkit.gateway.desk import Desk
 from toolkit.gateway.disconnect import unless_disconnected
 from toolkit.gateway.faults import BadRequest, Fault
+from toolkit.gateway.intake import Intake
 
-_REQUEST_BODY: dict[str, Any] = {
-    "requestBody": {
+PATH = "/{model}/prediction"
+
+
+def request_body(field: str) -> dict[str, Any]:
+    """The body in the terms of OpenAPI."""
+    return {
         "required": True,
         "content": {
             "application/json": {
@@ -32,14 +38,14 @@ _REQUEST_BODY: dict[str, Any] = {
                     "type": "object",
                     "required": ["key", "value"],
                     "properties": {
-                        "key": {"type": "array", "items": {"type": "string"}, "example": ["image"]},
+                        "key": {"type": "array", "items": {"type": "string"}, "example": [field]},
                         "value": {"type": "array", "items": {"type": "string"}},
                     },
                 }
             }
         },
     }
-}
+
 
 _FAILED: dict[str, Any] = {
     "description": "The request did not get to the model",
@@ -66,25 +72,35 @@ _LONGEST_MESSAGE = 300
 _to_dict: Any = json_format.MessageToDict
 
 
-def parse(body: bytes, model: str) -> Any:
+def parse(body: bytes, model: str, wanted: Intake) -> Any:
     """The Request of a body, addressed to `model`.
 
     Raises:
         BadRequest: it is not JSON, or its members are not of the right types.
     """
-    check_json(body)
+    check_json(body, wanted.most_commas)
     try:
         data = json.loads(body or b"{}")
         if not isinstance(data, dict):
             raise ValueError("the body is not a JSON object")
+        _check_around(body, data)
         request = json_format.ParseDict(data, protocol.Request(), ignore_unknown_fields=True)
     except (json_format.ParseError, ValueError, RecursionError) as error:
         raise BadRequest(
-            str(error)[:_LONGEST_MESSAGE], 'send {"key": ["image"], "value": ["<base64>"]}'
+            str(error)[:_LONGEST_MESSAGE],
+            f'send {{"key": ["{wanted.field}"], "value": ["{wanted.value}"]}}',
         ) from error
     request.name = model
     request.method = protocol.METHOD_NAME
     return request
+
+
+def _check_around(body: bytes, data: Mapping[str, Any]) -> None:
+    """Refuse JSON of many members: protobuf takes minutes for millions. Commas in a text are none of these."""
+    values = data.get("value")
+    texts = (item for item in values if isinstance(item, str)) if isinstance(values, list) else ()
+    if body.count(b",") - sum(text.count(",") for text in texts) > MOST_COMMAS:
+        raise ValueError(f"the body has more than {MOST_COMMAS:,} commas beside its values")
 
 
 def render(response: Any) -> dict[str, Any]:
@@ -111,10 +127,10 @@ def router(desk: Desk) -> APIRouter:
     routes = APIRouter(tags=["Paddle Serving"])
 
     @routes.post(
-        "/{model}/prediction",
+        PATH,
         summary="Paddle Serving's own protocol",
         responses=dict.fromkeys((400, 408, 413, 429, 500, 503, 504), _FAILED),
-        openapi_extra=_REQUEST_BODY,
+        openapi_extra={"requestBody": request_body(intake.IMAGE.field)},
     )
     async def prediction(model: str, request: Request) -> Response:
         try:
@@ -128,20 +144,24 @@ def router(desk: Desk) -> APIRouter:
 
 async def _answer(desk: Desk, model: str, request: Request) -> dict[str, Any]:
     expiry = deadline.from_header(request.headers.get(deadline.HEADER), desk.options.deadline)
+    pipeline = desk.catalog.pipeline
+    wanted = intake.of(pipeline.accepts)
     with desk.slot():
-        message = parse(await body.read(request, desk.options.max_body_bytes, expiry), model)
-        refusal = _refusal(message, desk.catalog.pipeline.name)
+        data = await body.read(request, desk.options.max_body_bytes, expiry, wanted.smaller)
+        message = parse(data, model, wanted)
+        del data
+        refusal = _refusal(message, pipeline.name, wanted)
         if refusal is not None:
             return refusal
         work = desk.pipeline(message.SerializeToString(), expiry)
         return render(protocol.Response.FromString(await unless_disconnected(request, work)))
 
 
-def _refusal(message: Any, name: str) -> dict[str, Any] | None:
+def _refusal(message: Any, name: str, wanted: Intake) -> dict[str, Any] | None:
     if message.name != name:
         return failed(protocol.NO_SERVICE, f"no model {message.name!r} here, ask for {name!r}")
     try:
-        body.decode(protocol.first_value(message, protocol.IMAGE_KEY))
+        wanted.from_text(protocol.first_value(message, wanted.field))
     except BadRequest as error:
         return failed(protocol.BAD_REQUEST, f"{error.message}: {error.remedy}")
     return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from toolkit.gateway import body, oip_answer
+from toolkit.gateway import intake, oip_answer
 from toolkit.gateway.catalog import Catalog, ModelInfo, TensorInfo
 from toolkit.gateway.deadline import Deadline
 from toolkit.gateway.desk import Desk
@@ -52,7 +52,7 @@ async def infer(desk: Desk, request: Any, deadline: Deadline, texts: frozenset[s
     """A ModelInferRequest in, a serialized ModelInferResponse out.
 
     Args:
-        texts: inputs that came as JSON, which carries no bytes: an image among them is base64.
+        texts: inputs that came as JSON, which carries no bytes: an image among them is base64, a text is itself.
 
     Raises:
         Fault: one of its subclasses.
@@ -121,17 +121,11 @@ async def _pipeline(
     texts: frozenset[str],
 ) -> bytes:
     ((name, array),) = arrays.items()
-    image: bytes = array.reshape(-1)[0]
-    answer = await desk.predict(_file(image, name in texts), deadline)
+    content: bytes = array.reshape(-1)[0]
+    wanted = intake.of(info.accepts)
+    given = wanted.from_text(content.decode("utf-8")) if name in texts else wanted.from_file(content)
+    answer = await desk.predict(given, deadline)
     found = oip_answer.tensors(answer, outputs)
     datatypes = {tensor.name: tensor.datatype for tensor in outputs}
     message = codec.response(info.name, VERSION, found, datatypes, request.id)
     return bytes(message.SerializeToString())
-
-
-def _file(image: bytes, is_text: bool) -> bytes:
-    if is_text:
-        return body.decode(image.decode("utf-8"))
-    if not image:
-        raise BadRequest("the image is empty", "send the bytes of an image file")
-    return image

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
-from toolkit.gateway import access, body, deadline, oip_infer, oip_meta, oip_schemas
+from toolkit.gateway import access, body, deadline, intake, oip_infer, oip_meta, oip_schemas
 from toolkit.gateway.desk import Desk
 from toolkit.gateway.disconnect import unless_disconnected
 from toolkit.gateway.faults import Fault, NotReady, WrongContentType
@@ -95,8 +95,9 @@ def _add_model_routes(routes: APIRouter, desk: Desk) -> None:
         expiry = deadline.from_header(request.headers.get(deadline.HEADER), desk.options.deadline)
         info = oip_infer.find(desk.catalog, model, version)
         _check_encoding(request)
+        wanted = intake.of(desk.catalog.pipeline.accepts)
         with desk.slot():
-            data = await body.read(request, desk.options.max_body_bytes, expiry)
+            data = await body.read(request, desk.options.max_body_bytes, expiry, wanted.smaller)
             with oip_infer.told(info.name):
                 call = rest.parse(data, request.headers.get(rest.LENGTH_HEADER), info.name, version)
             del data

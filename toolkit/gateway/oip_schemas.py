@@ -57,7 +57,8 @@ class ModelMetadata(pydantic.BaseModel):
 class InputTensor(pydantic.BaseModel):
     """Its data, flat or nested; or `binary_data_size` among its parameters, and as many bytes behind the JSON.
 
-    JSON carries no bytes: the image of a pipeline is base64 in `data`, and the file itself as binary data.
+    JSON carries no bytes: the image of a pipeline is base64 in `data`, and the file itself as binary data. Of one that
+    takes texts or JSON, the text is in `data`.
     """
 
     name: str

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 import toolkit
 from toolkit import templates
+from toolkit.content.kinds import Kind
 from toolkit.gateway import docs, policy
 from toolkit.gateway.catalog import ModelInfo
 from toolkit.gateway.desk import Desk
@@ -49,9 +50,14 @@ class LimitsBody(pydantic.BaseModel):
 
 
 class IndexBody(pydantic.BaseModel):
-    """What is served here, and where."""
+    """What is served here, and where.
+
+    Attributes:
+        accepts: what requests to the pipeline bring.
+    """
 
     version: str
+    accepts: Kind
     models: list[str]
     details: list[ModelBody]
     limits: LimitsBody
@@ -98,6 +104,7 @@ def describe(desk: Desk) -> IndexBody:
     """What `GET /` answers to programs."""
     return IndexBody(
         version=toolkit.__version__,
+        accepts=desk.catalog.pipeline.accepts,
         models=[model.name for model in desk.catalog.models],
         details=[_model(model) for model in desk.catalog.models],
         limits=LimitsBody(max_body_bytes=desk.options.max_body_bytes),

@@ -1,19 +1,20 @@
-"""The body of `POST /predict/{model}`: JSON with base64, a form with a file, or the image itself."""
+"""The body of `POST /predict/{model}`: JSON, a form with a file, or the content itself, as an image file is."""
 
 from __future__ import annotations
 
 from email.message import Message
+from fnmatch import fnmatchcase
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from toolkit.gateway import body, schemas
 from toolkit.gateway.faults import BadRequest, WrongContentType
+from toolkit.gateway.intake import Intake
 
-FIELD = "image"
+_JSON, _FORM, _TEXT = "application/json", "multipart/form-data", "text/plain"
 
-_JSON, _FORM = "application/json", "multipart/form-data"
-_TYPES = (_JSON, _FORM, "application/octet-stream")
+# Others would have to be guessed at, or could be anything.
+_CHARSETS = ("utf-8", "us-ascii")
 
 # Of a form, what is no content, and one header of a part: the parser goes over the first byte by byte, and the time
 # that the second takes grows with its square. Browsers and clients send a few hundred bytes.
@@ -21,58 +22,59 @@ _MOST_OVERHEAD, _LONGEST_HEADER = 64 * 1024, 4 * 1024
 _CHUNK = 16 * 1024
 
 
-def check_type(content_type: str) -> str:
-    """The media type of a Content-Type header, if an image can come in it.
+def check_type(content_type: str, intake: Intake) -> str:
+    """The media type of a Content-Type header, if what the pipeline takes can come in it.
 
     Raises:
-        WrongContentType: none can.
+        WrongContentType: it cannot.
     """
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind in _TYPES or kind.startswith("image/"):
-        return kind
-    raise WrongContentType(
-        f"Content-Type is {content_type!r}",
-        'send {"image": "<base64>"} as application/json, a form with the file `image` as multipart/form-data, '
-        "or the image file itself as image/jpeg, image/png, ... or application/octet-stream",
-    )
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == _TEXT and not _is_utf8(content_type):
+        raise WrongContentType(f"Content-Type is {content_type!r}", "send the text in UTF-8")
+    known = (_JSON, _FORM, *intake.types)
+    if any(fnmatchcase(media_type, pattern) for pattern in known):
+        return media_type
+    raise WrongContentType(f"Content-Type is {content_type!r}", intake.accepted)
 
 
-def image_of(content_type: str, data: bytes) -> bytes:
-    """The image file.
+def _is_utf8(content_type: str) -> bool:
+    _, options = parse_options_header(content_type)
+    return options.get(b"charset", b"utf-8").decode("latin-1").lower() in _CHARSETS
+
+
+def content_of(content_type: str, data: bytes, intake: Intake) -> bytes:
+    """What the pipeline works on, as the bytes of a file.
 
     Args:
         content_type: the header; see `check_type`.
 
     Raises:
-        WrongContentType: no image can come in it.
-        BadRequest: the body is not what its type says, or has no image.
+        WrongContentType: it cannot come in that type.
+        BadRequest: the body is not what its type says, or does not have it.
     """
-    kind = check_type(content_type)
-    if kind == _JSON:
-        return body.decode(schemas.parse_predict(data).image)
-    image = _file(content_type, data) if kind == _FORM else data
-    if not image:
-        raise BadRequest("the image is missing", "send the bytes of an image file")
-    return image
+    media_type = check_type(content_type, intake)
+    if media_type == _JSON:
+        return intake.from_json(data)
+    return intake.from_file(_file(content_type, data, intake.field) if media_type == _FORM else data)
 
 
-def _file(content_type: str, data: bytes) -> bytes:
-    """The content of the form's field `image`."""
+def _file(content_type: str, data: bytes, field: str) -> bytes:
+    """The content of the form's field of that name."""
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
     if not boundary:
-        raise _bad_form("its Content-Type has no boundary")
-    form = _Form()
+        raise _bad_form("its Content-Type has no boundary", field)
+    form = _Form(field)
     try:
         parser = MultipartParser(boundary, form.callbacks)  # type: ignore[arg-type]
         _parse(parser, form, data)
     except FormParserError as error:
-        raise _bad_form(str(error)) from error
+        raise _bad_form(str(error), field) from error
     if not form.ended:
-        raise _bad_form("it is cut off")
-    if form.image is None:
-        raise _bad_form(f"it has no field `{FIELD}`")
-    return bytes(form.image)
+        raise _bad_form("it is cut off", field)
+    if form.content is None:
+        raise _bad_form(f"it has no field `{field}`", field)
+    return bytes(form.content)
 
 
 def _parse(parser: MultipartParser, form: _Form, data: bytes) -> None:
@@ -86,21 +88,22 @@ def _parse(parser: MultipartParser, form: _Form, data: bytes) -> None:
     parser.finalize()
 
 
-def _bad_form(why: str) -> BadRequest:
-    return BadRequest(f"the form cannot be read: {why}", "send one file in the field `image`")
+def _bad_form(why: str, field: str) -> BadRequest:
+    return BadRequest(f"the form cannot be read: {why}", f"send one file in the field `{field}`")
 
 
 class _Form:
     """Collects the one field that counts while the parser calls back.
 
     Attributes:
-        image: what the field has so far; None: it has not come.
+        content: what the field has so far; None: it has not come.
         ended: whether the last boundary has.
         content_bytes: of all fields.
     """
 
-    def __init__(self) -> None:
-        self.image: bytearray | None = None
+    def __init__(self, field: str) -> None:
+        self._field = field
+        self.content: bytearray | None = None
         self.ended = False
         self.content_bytes = 0
         self._name = self._value = b""
@@ -132,17 +135,17 @@ class _Form:
         if self._name.lower() == b"content-disposition":
             message = Message()
             message["content-disposition"] = self._value.decode("utf-8", errors="replace")
-            if message.get_param("name", header="content-disposition") == FIELD:
-                if self.image is not None:
-                    raise FormParserError(f"the field `{FIELD}` is there twice")
+            if message.get_param("name", header="content-disposition") == self._field:
+                if self.content is not None:
+                    raise FormParserError(f"the field `{self._field}` is there twice")
                 self._wanted = True
-                self.image = bytearray()
+                self.content = bytearray()
         self._name = self._value = b""
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         self.content_bytes += end - start
-        if self._wanted and self.image is not None:
-            self.image += data[start:end]
+        if self._wanted and self.content is not None:
+            self.content += data[start:end]
 
     def _end(self) -> None:
         self.ended = True

@@ -108,9 +108,9 @@ class Reception:
         _give(record, canary)
         return True
 
-    async def predict(self, image: bytes, deadline: Deadline) -> str:
+    async def predict(self, content: bytes, deadline: Deadline) -> str:
         """See `Desk.predict`."""
-        return await self._ask(lambda desk, until: desk.predict(image, until), deadline)
+        return await self._ask(lambda desk, until: desk.predict(content, until), deadline)
 
     async def pipeline(self, request: bytes, deadline: Deadline) -> bytes:
         """See `Desk.pipeline`."""

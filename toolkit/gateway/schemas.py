@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Union
 
 import pydantic
 
@@ -10,15 +10,36 @@ from toolkit.gateway.body import check_json
 from toolkit.gateway.faults import BadRequest
 
 # Mistakes that are told of a body.
-_SHOWN = 5
+SHOWN = 5
 
 
-class PredictBody(pydantic.BaseModel):
-    """One image, as base64 of an image file (JPEG, PNG, ...)."""
+class ContentBody(pydantic.BaseModel):
+    """What a request brings, in one member."""
 
     model_config = pydantic.ConfigDict(extra="forbid")
 
+
+class PredictBody(ContentBody):
+    """One image, as base64 of an image file (JPEG, PNG, ...)."""
+
     image: str
+
+
+class TextBody(ContentBody):
+    """One text."""
+
+    text: str
+
+
+class InputsBody(ContentBody):
+    """One JSON object or array, as the pipeline takes it."""
+
+    inputs: Union[dict[str, Any], list[Any]]
+
+
+def request_body(model: type[ContentBody]) -> dict[str, Any]:
+    """The body of `POST /predict/{model}` in the terms of OpenAPI."""
+    return {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}
 
 
 class ErrorDetail(pydantic.BaseModel):
@@ -35,12 +56,7 @@ class ErrorBody(pydantic.BaseModel):
     error: ErrorDetail
 
 
-REQUEST_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": PredictBody.model_json_schema()}},
-    }
-}
+REQUEST_BODY: dict[str, Any] = {"requestBody": request_body(PredictBody)}
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": dict[str, Any]},
@@ -49,7 +65,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def parse_predict(body: bytes) -> PredictBody:
-    """The body of `POST /predict/{model}`.
+    """The body of `POST /predict/{model}` of a pipeline that takes images.
 
     Raises:
         BadRequest: not JSON, or not of that shape; the message names the first places.
@@ -60,6 +76,6 @@ def parse_predict(body: bytes) -> PredictBody:
     except pydantic.ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         message = "; ".join(
-            f"{'.'.join(map(str, item['loc']))[:80] or 'body'}: {item['msg']}" for item in problems[:_SHOWN]
+            f"{'.'.join(map(str, item['loc']))[:80] or 'body'}: {item['msg']}" for item in problems[:SHOWN]
         )
         raise BadRequest(message, 'send {"image": "<base64 of an image file>"}') from error

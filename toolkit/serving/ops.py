@@ -14,6 +14,9 @@ from paddle_serving_server.pipeline.operator import Op
 
 from toolkit import pipeline
 from toolkit.client.protocol import RESULT_KEY
+from toolkit.content import read
+from toolkit.content.kinds import Kind
+from toolkit.content.read import ContentError
 from toolkit.engines import model, signature
 from toolkit.pipeline import Payload, RequestError, Step
 from toolkit.serving import fields
@@ -47,10 +50,13 @@ class Parcel:
 
 
 class Decode(RequestOp):  # type: ignore[misc] # the base class has no types
-    """Takes texts and files. Paddle Serving's own op unpickles tensors that a stranger sends: Serving#1907."""
+    """Takes texts and files, and reads them. Paddle Serving's own op unpickles a stranger's tensors: Serving#1907."""
 
-    def __init__(self, decode: Callable[..., Payload], options: Mapping[str, Any], beat: Beat) -> None:
+    def __init__(
+        self, decode: Callable[..., Payload], options: Mapping[str, Any], kind: Kind, beat: Beat
+    ) -> None:
         self._decode = decode
+        self._kind = kind
         self._options = options
         self._beat = beat
         super().__init__()
@@ -60,7 +66,10 @@ class Decode(RequestOp):  # type: ignore[misc] # the base class has no types
         timings = Timings()
         try:
             with timings.stage("decode"):
-                payload = self._decode(fields.of(request), self._options)
+                given = read.fields(self._kind, fields.of(request, self._kind))
+                payload = self._decode(given, self._options)
+        except ContentError as error:
+            return None, request.logid, RequestError.code, str(error)
         except RequestError as error:
             return None, request.logid, error.code, str(error)
         finally:
@@ -174,7 +183,8 @@ def build(directory: Path, release: Release, beat: Beat, warm_seconds: float, de
         deadline: by when no more models are warmed up, on the monotonic clock.
     """
     code = directory / PIPELINE_DIR
-    before: Op = Decode(pipeline.resolve(code, release.request), release.request_options, beat)
+    decode = pipeline.resolve(code, release.request)
+    before: Op = Decode(decode, release.request_options, release.accepts, beat)
     ops: list[ModelOp] = []
     models: dict[str, ModelThread] = {}
     capacity = min(item.predictor_options.cache_capacity for item in release.steps)

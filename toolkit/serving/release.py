@@ -5,7 +5,7 @@ release.yml          models, options, steps and limits, as this module reads the
 models/<name>/       serving_server/ and serving_client/
 pipeline/            the pipeline's own code
 monitoring/          alert rules, a dashboard and a scrape configuration for Prometheus and Grafana
-golden/              images and the answers that they must get
+golden/              requests (images, texts or JSON, as files) and the answers that they must get
 fp32/                a release in FP32 to go back to, complete in itself; left out where this one is in FP32
 levels/<LEVEL>/      one for processors of that level, complete too; left out where they run this one as it is
 """
@@ -21,6 +21,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from typing_extensions import Literal
 
+from toolkit.content.kinds import Kind
 from toolkit.engines.options import PredictorOptions
 from toolkit.errors import TemplateError
 
@@ -136,12 +137,14 @@ class Release(_Part):
     Attributes:
         level: of instruction sets, that INT8 and bf16 in it were judged at; None: it is in FP32, and runs anywhere.
         levels: lesser ones that it was judged for too, by itself or by what lies in `levels/`.
+        accepts: what requests bring.
         agreement: of its answers with native FP32's; None: that was not measured.
     """
 
     name: str
     level: Optional[str] = None
     levels: tuple[str, ...] = ()
+    accepts: Kind = "image"
     request: str
     request_options: dict[str, Any]
     response: str
@@ -206,13 +209,13 @@ def fitting(directory: Path, levels: Sequence[str]) -> Path:
 
 
 def cheapest_golden(directory: Path) -> tuple[bytes, Mapping[str, Any]]:
-    """The image file with the shortest answer, and that answer: what a replica is asked for again and again."""
-    image, answer = min(goldens(directory), key=lambda item: len(json.dumps(item[1])))
-    return image.read_bytes(), answer
+    """The file with the shortest answer, and that answer: what a replica is asked for again and again."""
+    file, answer = min(goldens(directory), key=lambda item: len(json.dumps(item[1])))
+    return file.read_bytes(), answer
 
 
 def goldens(directory: Path) -> list[tuple[Path, Mapping[str, Any]]]:
-    """Images, and the answers that the gate recorded for them."""
+    """Files of what is asked, and the answers that the gate recorded for them."""
     folder = directory / GOLDEN_DIR
     entries = json.loads((folder / GOLDEN_FILE).read_text(encoding="utf-8"))
     return [(folder / entry["image"], entry["answer"]) for entry in entries]

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Optional
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 from typing_extensions import Literal
 
+from toolkit.content.kinds import Kind
+
 Reference = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 # A judge of this name needs no labels.
 AGREEMENT = "agreement"
@@ -442,6 +444,11 @@ class PipelineSpec(Section):
 
     name: Name
     description: str = ""
+    accepts: Kind = Field(
+        default="image",
+        description="what a request brings, in the field of that name: `image`, a file; `text`; or `json`, an object "
+        "or array in the field `inputs`",
+    )
     request: Reference = Field(description="function that turns a request's fields into the first payload")
     request_options: dict[str, Any] = Field(default_factory=dict, description="handed to that function")
     response: Reference = Field(description="function that turns the last payload into the answer")
@@ -543,6 +550,7 @@ class PipelineSpec(Section):
         if judge != AGREEMENT or self.agreement is None:
             return judge, dict(self.judge_options)
         return judge, {
+            "accepts": self.accepts,
             "request": self.request,
             "request_options": dict(self.request_options),
             "response": None if model is None else self.response,

@@ -19,7 +19,13 @@ from toolkit.store.artifact import Artifact, Key, Store
 PACKAGE = Path(__file__).resolve().parent.parent
 
 # Code that every stage's result depends on, beside the stage's own module.
-_COMMON_CODE = (PACKAGE / "engines", PACKAGE / "data", PACKAGE / "images", PACKAGE / "pipeline.py")
+_COMMON_CODE = (
+    PACKAGE / "engines",
+    PACKAGE / "data",
+    PACKAGE / "images",
+    PACKAGE / "content",
+    PACKAGE / "pipeline.py",
+)
 
 # Packages that decide, to the last digit, what a model is fed and what becomes of its outputs.
 _NUMERIC_PACKAGES = (

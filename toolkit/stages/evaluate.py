@@ -321,12 +321,12 @@ class _Evaluation:
         return [f"{name}: {text}" for name, item in calibrations.items() for text in item.info["warnings"]]
 
     def _write_golden(self, answers: Sequence[Any], target: Path) -> None:
-        """The first validation images with the answers that the variants gave, for the service that runs them."""
+        """The first validation samples with the answers that the variants gave, for the service that runs them."""
         folder = target / GOLDEN_DIR
         folder.mkdir(parents=True)
         entries = []
         for index, sample in enumerate(self.data.dataset.validation[: self.context.spec.golden]):
-            name = f"{index:02d}{sample.image.suffix}"
-            (folder / name).write_bytes(sample.image.read_bytes())
+            name = f"{index:02d}{sample.file.suffix}"
+            (folder / name).write_bytes(sample.file.read_bytes())
             entries.append({"image": name, "answer": answers[index]})
         (folder / GOLDEN_FILE).write_text(json.dumps(entries, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -262,7 +262,7 @@ def _whole_of(measured: Artifact, data: DatasetRef, part: range) -> Artifact:
     problem = problem_of(measured)
     if problem is not None:
         raise ModelError(f"a model that was to give whole answers {problem}", where=str(measured.path))
-    images = [str(data.dataset.validation[index].image) for index in part]
+    images = [str(data.dataset.validation[index].file) for index in part]
     return Artifact(measured.path, measured.key, {**measured.info, "images": images})
 
 

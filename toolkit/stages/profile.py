@@ -96,6 +96,7 @@ def way(directory: Path, plan: Release) -> dict[str, Any]:
     """What a request passes, as `toolkit.evaluation.profile` takes it."""
     return {
         "pipeline_dir": str(directory / PIPELINE_DIR),
+        "accepts": plan.accepts,
         "request": [plan.request, plan.request_options],
         "response": plan.response,
         "steps": [

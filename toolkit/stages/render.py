@@ -33,7 +33,10 @@ _CONFIG_TEMPLATE, _RELEASE_TEMPLATE = "serving/config.yml.j2", "serving/release.
 _TEMPLATES = ("serving", "monitoring", "web")
 
 # What runs around a release: a change of it, too, starts the service anew with the next deployment.
-_SERVICE_CODE = ("serving", "gateway", "supervisor", "client", "oip", "smoke.py", "logs.py", "mailbox.py")
+_SERVICE_CODE = (
+    *("serving", "gateway", "supervisor", "client", "content", "oip"),
+    *("smoke.py", "logs.py", "mailbox.py"),
+)
 
 
 @dataclass(frozen=True)

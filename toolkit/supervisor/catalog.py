@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from toolkit.content.kinds import FIELDS
 from toolkit.engines import signature
 from toolkit.engines.signature import Tensor
 from toolkit.gateway.catalog import Catalog, ModelInfo, TensorInfo
@@ -26,9 +27,10 @@ def of(target: Target, plan: Release) -> Catalog:
     whole = ModelInfo(
         name=plan.name,
         kind="pipeline",
-        inputs=(TensorInfo("image", "BYTES", (1,)),),
+        inputs=(TensorInfo(FIELDS[plan.accepts], "BYTES", (1,)),),
         outputs=tuple(TensorInfo(item.name, item.datatype, item.shape, item.path) for item in plan.outputs),
         digest=hashlib.sha256((directory / RELEASE_FILE).read_bytes()).hexdigest(),
+        accepts=plan.accepts,
     )
     models = (_model(directory, plan.name, step) for step in plan.steps)
     return Catalog((whole, *models), Path(target.release).name, target.variant)

@@ -15,7 +15,7 @@ from toolkit.supervisor.settings import Settings
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 # All that the service process and its replicas are made of.
-_ROOMS = ("client", "engines", "gateway", "oip", "serving", "supervisor", "store")
+_ROOMS = ("client", "content", "engines", "gateway", "oip", "serving", "supervisor", "store")
 _MODULES = (
     "child.py",
     "cpu.py",

@@ -16,6 +16,7 @@ import psutil
 
 from toolkit import child, process
 from toolkit.client import protocol
+from toolkit.content.kinds import FIELDS
 from toolkit.errors import ServiceError
 from toolkit.gateway.endpoint import Endpoint, Gone
 from toolkit.gateway.faults import Fault
@@ -134,8 +135,8 @@ class ReplicaProcess:
             Gone: it is not there.
             ServiceError: it gives another answer, or none.
         """
-        image, expected = self._golden
-        request = protocol.pack_file(self._plan.name, image)
+        content, expected = self._golden
+        request = protocol.pack_file(self._plan.name, content, FIELDS[self._plan.accepts])
         try:
             reply = await self.endpoint.call(protocol.PATH, request, wait=wait)
         except Fault as fault:

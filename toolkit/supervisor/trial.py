@@ -1,4 +1,4 @@
-"""Questions to replicas that no client can reach yet: all golden images, and errors that must come."""
+"""Questions to replicas that no client can reach yet: all golden ones, and errors that must come."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.client import protocol
+from toolkit.content.kinds import FIELDS
 from toolkit.errors import SmokeError
 from toolkit.gateway.endpoint import Endpoint, Gone
 from toolkit.gateway.faults import Fault
 from toolkit.serving import release
-from toolkit.smoke import compare
-
-_NO_IMAGE = b"this is not an image"
+from toolkit.smoke import REFUSED, compare
 
 
 async def check(directory: Path, plan: release.Release, endpoints: Sequence[Endpoint]) -> None:
@@ -27,10 +26,10 @@ async def check(directory: Path, plan: release.Release, endpoints: Sequence[Endp
     first: dict[str, Any] = {}
     for endpoint in endpoints:
         ask = _Asker(endpoint, plan)
-        for image, expected in release.goldens(directory):
-            found = await ask.image(image)
-            told = _golden_differences(expected, found, first.setdefault(image.name, found))
-            differences += [f"replica {endpoint.index}, {image.name}: {item}" for item in told]
+        for file, expected in release.goldens(directory):
+            found = await ask.golden(file)
+            told = _golden_differences(expected, found, first.setdefault(file.name, found))
+            differences += [f"replica {endpoint.index}, {file.name}: {item}" for item in told]
         differences += [f"replica {endpoint.index}, {item}" for item in await ask.refusals()]
     if differences:
         raise SmokeError(
@@ -56,9 +55,10 @@ class _Asker:
     def __init__(self, endpoint: Endpoint, plan: release.Release) -> None:
         self._endpoint = endpoint
         self._name = plan.name
+        self._kind = plan.accepts
         self._timeout = plan.limits.deadline_seconds
 
-    async def image(self, path: Path) -> Any:
+    async def golden(self, path: Path) -> Any:
         """The answer; a text where there is none."""
         response = await self._ask(self._name, path.read_bytes())
         if isinstance(response, str):
@@ -69,9 +69,10 @@ class _Asker:
 
     async def refusals(self) -> list[str]:
         """What is not refused as it has to be."""
+        refused = REFUSED[self._kind]
         wanted = {
-            "not an image": (protocol.UNPROCESSABLE, self._name, _NO_IMAGE),
-            "unknown model": (protocol.NO_SERVICE, "no-such-model", _NO_IMAGE),
+            refused.what: (refused.err_no, self._name, refused.content),
+            "unknown model": (protocol.NO_SERVICE, "no-such-model", refused.content),
         }
         found = []
         for what, (err_no, name, data) in wanted.items():
@@ -82,7 +83,7 @@ class _Asker:
         return found
 
     async def _ask(self, name: str, data: bytes) -> Any:
-        request = protocol.pack_file(name, data)
+        request = protocol.pack_file(name, data, FIELDS[self._kind])
         try:
             reply = await self._endpoint.call(protocol.PATH, request, timeout=self._timeout)
         except (Fault, Gone, TimeoutError) as error:

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from itertools import count
 
 from toolkit.client import ClientError, DeadlineExceeded, HttpClient, Unavailable
+from toolkit.client.contents import predict_file
+from toolkit.content.kinds import Kind
 from toolkit.errors import SmokeError
 from toolkit.tuning.results import Point
 
@@ -26,19 +28,26 @@ class TooSlow(SmokeError):
 
 
 def phase(
-    url: str, model: str, images: Sequence[bytes], clients: int, seconds: float, timeout: float
+    url: str,
+    model: str,
+    images: Sequence[bytes],
+    clients: int,
+    seconds: float,
+    timeout: float,
+    kind: Kind = "image",
 ) -> tuple[Point, Sequence[float]]:
     """What the clients saw, and the milliseconds of each request.
 
     Args:
         seconds: at least; the pass that is under way then is finished.
         timeout: seconds, of a request.
+        kind: of what the pipeline takes, and `images` are.
 
     Raises:
         TooSlow: a request had no answer in time, or no place in the queue.
         SmokeError: one failed.
     """
-    load = _Load(url, model, images, clients, seconds, timeout)
+    load = _Load(url, model, images, clients, seconds, timeout, kind)
     load.run()
     if load.problem is not None:
         raise _failed(load.problem, clients)
@@ -64,9 +73,16 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 class _Load:
     def __init__(
-        self, url: str, model: str, images: Sequence[bytes], clients: int, seconds: float, timeout: float
+        self,
+        url: str,
+        model: str,
+        images: Sequence[bytes],
+        clients: int,
+        seconds: float,
+        timeout: float,
+        kind: Kind,
     ) -> None:
-        self._url, self._model, self._images = url, model, images
+        self._url, self._model, self._images, self._kind = url, model, images, kind
         self._clients, self._seconds, self._timeout = clients, seconds, timeout
         self._numbers = count()
         self._lock = threading.Lock()
@@ -97,7 +113,7 @@ class _Load:
             image = self._images[next(self._numbers) % len(self._images)]
             began = time.perf_counter()
             try:
-                client.predict(self._model, image)
+                predict_file(client, self._model, self._kind, image)
             except Exception as error:
                 # Whatever it is: who waits for the end of the phase would wait for ever.
                 self.problem = error

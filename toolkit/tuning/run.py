@@ -114,13 +114,13 @@ def _run(context: Context, outcome: Outcome, key: str, wanted: Wanted, folder: P
     memory = wanted.memory or spec.tune.memory_megabytes
     whole = space.of(spec, machine.cores, tuned.passed(outcome))
     samples = _spread(dataset.run(context).dataset.validation, spec.tune.images)
-    demand = Load([sample.image.read_bytes() for sample in samples], spec.tune.clients, _PHASE_SECONDS)
+    demand = Load([sample.file.read_bytes() for sample in samples], spec.tune.clients, _PHASE_SECONDS)
     journal = Journal(
         folder / JOURNAL_FILE,
         {
             "release": key,
             "machine": machine.model_dump(),
-            "images": [digest.of_file(sample.image) for sample in samples],
+            "images": [digest.of_file(sample.file) for sample in samples],
             "clients": spec.tune.clients,
             "seconds": demand.seconds,
             "target": target,

@@ -41,7 +41,7 @@ _GAIN = 1.03
 class Load:
     """
     Attributes:
-        images: files that are asked for, in turn.
+        images: files (or texts, or JSON) that are asked for, in turn.
         clients: numbers of clients, rising.
         seconds: of a phase, at least.
     """
@@ -97,7 +97,8 @@ class Running:
 
     def _phase(self, clients: int, seconds: float, images: Sequence[bytes]) -> tuple[Point, Sequence[float]]:
         deadline = self._plan.limits.deadline_seconds
-        return load.phase(self._state.http_url, self._plan.name, images, clients, seconds, deadline)
+        plan = self._plan
+        return load.phase(self._state.http_url, plan.name, images, clients, seconds, deadline, plan.accepts)
 
     def warm(self, replicas: int) -> None:
         """Each replica meets most of the shapes that the images have; what it has to make for them is in no figure."""

@@ -1,0 +1,1 @@
+"""What a request is about: one image, one text, or one JSON value."""
