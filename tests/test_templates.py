@@ -64,6 +64,7 @@ def variables() -> dict[str, Any]:
     spec = SimpleNamespace(
         name="tiny",
         request="ops:decode",
+        accepts="text",
         request_options={"side": 960},
         response="ops:answer",
         outputs=(),
@@ -95,6 +96,7 @@ def test_a_rendered_release_reads_back_what_went_in(tmp_path: Path) -> None:
     found = release.read(tmp_path)
     assert found.steps[0].options == STEP["options"]
     assert found.steps[1].predictor == STEP["predictor"]
+    assert found.accepts == "text"
     assert found.request_options == {"side": 960}
     assert (found.level, found.levels) == (None, ("AVX2",))
     assert found.agreement == Agreement(**AGREEMENT)

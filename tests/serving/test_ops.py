@@ -26,7 +26,8 @@ def release() -> Any:
         for name, options in OPTIONS.items()
     ]
     limits = SimpleNamespace(memory_limit_megabytes=None)
-    return SimpleNamespace(request="", request_options={}, response="", steps=steps, limits=limits)
+    asked = {"accepts": "image", "request": "", "request_options": {}, "response": ""}
+    return SimpleNamespace(**asked, steps=steps, limits=limits)
 
 
 def warmed(folder: str, seconds: float, progress: Progress) -> list[str]:
