@@ -192,7 +192,12 @@ def test_paddle_servings_json_carries_the_text_itself(text: Door, values: Door) 
 @pytest.mark.parametrize(
     ("kind", "body", "message"),
     [
-        ("text", {"key": ["image"], "value": ["QUJD"]}, "`text` is empty: send a text"),
+        (
+            "text",
+            {"key": ["image"], "value": ["QUJD"]},
+            "the text is missing: send a text in UTF-8 as `text`",
+        ),
+        ("values", {}, "the inputs are missing"),
         ("text", {"key": ["text"], "value": [""]}, "`text` is empty: send a text"),
         ("values", {"key": ["inputs"], "value": ["{"]}, "`inputs` is not JSON"),
         ("values", {"key": ["inputs"], "value": ["5"]}, "neither a JSON object nor an array"),

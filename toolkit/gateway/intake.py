@@ -95,8 +95,10 @@ def _told(remedy: str) -> Iterator[None]:
 
 
 def _text(data: str | bytes | None) -> bytes:
+    if data is None:
+        raise BadRequest("the text is missing", "send a text in UTF-8 as `text`")
     with _told("send a text in UTF-8"):
-        return read.text("" if data is None else data).encode()
+        return read.text(data).encode()
 
 
 def _text_of_json(data: bytes) -> bytes:
@@ -130,10 +132,11 @@ _JSON_BODY = '{"inputs": {...}}'
 
 
 def _json(data: str | bytes | None) -> bytes:
+    if data is None:
+        raise BadRequest("the inputs are missing", "send an object or an array, as JSON text, as `inputs`")
     with _told(f"send an object or an array, as in {_JSON_BODY}"):
-        text = "" if data is None else data
-        read.value(text)
-        return text.encode() if isinstance(text, str) else text
+        read.value(data)
+    return data.encode() if isinstance(data, str) else data
 
 
 def _json_of_json(data: bytes) -> bytes:
