@@ -121,7 +121,7 @@ def install(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     image.write_bytes(b"a page")
     # The first ten have a class.
     samples = [
-        SimpleNamespace(image=image, name=f"{number}.png", label=0 if number < 10 else None)
+        SimpleNamespace(file=image, name=f"{number}.png", label=0 if number < 10 else None)
         for number in range(SAMPLES)
     ]
     split = SimpleNamespace(

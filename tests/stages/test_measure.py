@@ -120,7 +120,7 @@ def by_agreement(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr(child, "call", call)
     native = Variant("net", PredictorOptions(), planted.artifact({}, "native"))
     monkeypatch.setattr(variants, "native", lambda *_: native)
-    samples = [SimpleNamespace(image=Path("a.jpg"))] * 9
+    samples = [SimpleNamespace(file=Path("a.jpg"))] * 9
     dataset = SimpleNamespace(split=lambda _: samples, validation=samples)
     data: Any = SimpleNamespace(dataset=dataset, digest="digest", directory=tmp_path)
     candidate = Variant("net", PredictorOptions(backend="onednn"), planted.artifact({}, "fp32"))

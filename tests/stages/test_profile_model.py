@@ -55,7 +55,12 @@ def plan(options: PredictorOptions) -> Any:
         for name in ("det", "rec")
     ]
     return SimpleNamespace(
-        name="ocr", steps=steps, request="ops:decode", request_options={}, response="ops:answer"
+        name="ocr",
+        steps=steps,
+        accepts="image",
+        request="ops:decode",
+        request_options={},
+        response="ops:answer",
     )
 
 

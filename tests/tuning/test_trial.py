@@ -122,7 +122,7 @@ def test_more_clients_than_have_their_answers_in_time_are_no_point(
         return Point(clients, 10.0 * clients, 100.0 * clients, 100.0 * clients, 9), []
 
     monkeypatch.setattr(load, "phase", phase)
-    plan: Any = SimpleNamespace(name="ocr", limits=SimpleNamespace(deadline_seconds=1))
+    plan: Any = SimpleNamespace(name="ocr", accepts="image", limits=SimpleNamespace(deadline_seconds=1))
     state: Any = SimpleNamespace(http_url="")
     service = trial.Running(state, plan, Load([b"image"], (1, 2, 4, 8), 1))
     assert [point.clients for point in service.climb(aim)] == expected
