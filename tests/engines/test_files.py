@@ -97,3 +97,14 @@ def test_a_folder_without_a_model_is_told_with_what_it_holds(tmp_path: Path) -> 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "none").message
+
+
+def test_weights_of_paddle_1_may_lie_beside_the_program_each_in_a_file_of_its_own(tmp_path: Path) -> None:
+    fill(tmp_path, "__model__", "fc_0.w_0", "fc_0.b_0")
+    found = files.find(tmp_path)
+    assert (found.model.name, found.params) == ("__model__", tmp_path)
+
+
+def test_a_program_of_paddle_1_without_weights_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path, "__model__")
+    assert "__params__ is missing" in refusal(tmp_path).message

@@ -96,3 +96,26 @@ def test_the_config_lists_inputs_and_outputs_with_their_fixed_dimensions(
     stream = Path(f"{stem}.stream.prototxt").read_bytes()
     assert b"image" in stream
     assert b"direction" in stream
+
+
+def test_paddle_servings_own_loader_is_told_of_sequences(tmp_path: Path) -> None:
+    source, old = str(tmp_path / "old"), "tests.engines.test_sequences"
+    attempt_all(
+        [(f"{old}:write", {"folder": source, "without": ""}), (f"{old}:export", {"folder": source})],
+        tmp_path / "log",
+    )
+    target = tmp_path / "serving"
+    target.mkdir()
+    result = child.call(
+        "toolkit.serving.format:convert",
+        {"source": f"{source}/exported", "target": str(target), "shapes": {"rows": [3, 2]}},
+        log=tmp_path / "log",
+        env=ENVIRONMENT,
+    )
+    assert result["max_difference"] == 0
+    config = (target / "serving_server" / "serving_server_conf.prototxt").read_text()
+    assert (
+        config.index("is_lod_tensor: true") < config.index("fetch_var") < config.index("is_lod_tensor: false")
+    )
+    # The number of rows is an int64, whatever the program declares.
+    assert config.count("fetch_type: 0") == 1

@@ -36,10 +36,14 @@ def from_directory(
     """
     del progress
     source = files.find(Path(directory), model_file, params_file)
-    _check(source)
     place = model.files_in(Path(target))
+    if source.params.is_dir():
+        program.gather(program.read(source.model), source.params, place.params)
+        source = ModelFiles(source.model, place.params)
+    else:
+        shutil.copyfile(source.params, place.params)
+    _check(source)
     shutil.copyfile(source.model, place.model)
-    shutil.copyfile(source.params, place.params)
     return _finish(Path(target), inputs, outputs)
 
 
@@ -124,7 +128,10 @@ def _finish(target: Path, inputs: Mapping[str, Sequence[int]], outputs: Sequence
     """Record the signature, run the probe, and say what was exported."""
     place = model.files_in(target)
     signature = name_tensors(target, list(inputs), outputs)
-    shapes = probe(target, signature, inputs)
+    arrays = probe(target, signature, inputs)
+    signature = signature.answering({name: str(array.dtype) for name, array in arrays.items()})
+    signature.write(target)
+    shapes = {name: list(array.shape) for name, array in arrays.items()}
     return {"signature": signature.to_json(), "bytes": place.size, "probe": shapes}
 
 
@@ -138,8 +145,8 @@ def name_tensors(target: Path, inputs: Sequence[str], outputs: Sequence[str]) ->
     return signature
 
 
-def probe(target: Path, signature: Signature, inputs: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
-    """Run one inference on constant noise and return the shapes of the outputs.
+def probe(target: Path, signature: Signature, inputs: Mapping[str, Sequence[int]]) -> predictor.Fetch:
+    """Run one inference on constant noise and return the outputs.
 
     Raises:
         ModelError: it fails, or an output is not finite.
@@ -155,7 +162,7 @@ def probe(target: Path, signature: Signature, inputs: Mapping[str, Sequence[int]
     for name, array in outputs.items():
         if not np.isfinite(array).all():
             raise ModelError(f"the probe inference gave values that are not finite, in the output {name!r}")
-    return {name: list(array.shape) for name, array in outputs.items()}
+    return outputs
 
 
 def probe_feed(signature: Signature, inputs: Mapping[str, Sequence[int]]) -> predictor.Feed:

@@ -16,7 +16,11 @@ _OLD_PARAMS = ("__params__", "params")
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A program file and its weights file."""
+    """A program file and its weights.
+
+    Attributes:
+        params: the weights file; of a model of Paddle 1 also the folder in which each weight has a file of its own.
+    """
 
     model: Path
     params: Path
@@ -42,7 +46,8 @@ def find(directory: Path, model: Optional[str] = None, params: Optional[str] = N
     program = directory / model if model else _program(directory)
     weights = directory / params if params else _weights(program)
     for path in (program, weights):
-        _check(path)
+        if path != program.parent:
+            _check(path)
     return ModelFiles(program, weights)
 
 
@@ -91,13 +96,13 @@ def _is_paddle3(path: Path) -> bool:
 
 
 def _weights(program: Path) -> Path:
-    if program.name == _OLD_PROGRAM:
-        return _first_file(tuple(program.parent / name for name in _OLD_PARAMS))
-    return program.with_suffix(".pdiparams")
-
-
-def _first_file(candidates: tuple[Path, ...]) -> Path:
-    return next((path for path in candidates if path.is_file()), candidates[0])
+    if program.name != _OLD_PROGRAM:
+        return program.with_suffix(".pdiparams")
+    for name in _OLD_PARAMS:
+        if (program.parent / name).is_file():
+            return program.parent / name
+    is_alone = all(path == program for path in program.parent.iterdir())
+    return program.parent / _OLD_PARAMS[0] if is_alone else program.parent
 
 
 def _check(path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from toolkit import cpu
+from toolkit.engines import program
 from toolkit.engines.files import ModelFiles
 from toolkit.engines.options import PredictorOptions
 from toolkit.errors import ModelError
@@ -41,10 +42,15 @@ class Predictor(Protocol):
 
 
 class PaddlePredictor:
-    """A model loaded in Paddle Inference; see `Predictor`."""
+    """A model loaded in Paddle Inference; see `Predictor`.
 
-    def __init__(self, handle: Any) -> None:
+    Args:
+        sequences: inputs with a level of detail; the rows of an inference are one sequence.
+    """
+
+    def __init__(self, handle: Any, sequences: frozenset[str] = frozenset()) -> None:
         self._handle = handle
+        self._sequences = sequences
         self.inputs: list[str] = list(handle.get_input_names())
         self.outputs: list[str] = list(handle.get_output_names())
 
@@ -54,7 +60,10 @@ class PaddlePredictor:
             raise ModelError(f"the model takes the inputs {self.inputs}, not {sorted(feed)}")
         try:
             for name, array in feed.items():
-                self._handle.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(array))
+                tensor = self._handle.get_input_handle(name)
+                tensor.copy_from_cpu(np.ascontiguousarray(array))
+                if name in self._sequences:
+                    tensor.set_lod([[0, len(array)]])
             self._handle.run()
         except Exception as error:
             raise ModelError(f"the inference failed: {_reason(error)}") from error
@@ -83,7 +92,8 @@ def in_paddle(files: ModelFiles, options: PredictorOptions) -> PaddlePredictor:
     from paddle import inference
 
     try:
-        return PaddlePredictor(inference.create_predictor(config_of(files, options)))
+        handle = inference.create_predictor(config_of(files, options))
+        return PaddlePredictor(handle, program.sequences(files.model))
     except Exception as error:
         raise ModelError(
             f"Paddle Inference cannot load the model: {_reason(error)}",

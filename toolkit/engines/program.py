@@ -55,7 +55,8 @@ def signature(program: Any) -> Signature:
 
 
 def _tensor(variable: Any) -> Tensor:
-    return Tensor(variable.name, _dtype_name(variable.dtype), tuple(int(n) for n in variable.shape))
+    shape = tuple(int(n) for n in variable.shape)
+    return Tensor(variable.name, _dtype_name(variable.dtype), shape, variable.lod_level)
 
 
 def _dtype_name(dtype: Any) -> str:
@@ -120,6 +121,33 @@ def check_weights(program: Any, files: ModelFiles) -> None:
                 )
         if file.read(1):
             raise _misfit(files, f"the weights hold more than the {len(wanted)} parameters of the program")
+
+
+def gather(program: Any, folder: Path, target: Path) -> None:
+    """Write the weights that lie in `folder`, each in a file of its name, into one file: a row of the same tensors.
+
+    Raises:
+        ModelError: one is missing.
+    """
+    with target.open("wb") as file:
+        for name in sorted(_parameters(program)):
+            path = folder / name
+            if not path.is_file():
+                raise ModelError(
+                    f"the weights of {name} are missing: neither one file has all, nor one of that name these",
+                    where=str(folder),
+                    remedy="copy the whole folder of the model",
+                )
+            file.write(path.read_bytes())
+
+
+def sequences(path: Path) -> frozenset[str]:
+    """The inputs of the program in the file `path` that have a level of detail: rows that are parts of sequences."""
+    from paddle.base.proto import framework_pb2
+
+    block = framework_pb2.ProgramDesc.FromString(path.read_bytes()).blocks[0]
+    fed = {op.outputs[0].arguments[0] for op in block.ops if op.type == "feed"}
+    return frozenset(item.name for item in block.vars if item.name in fed and item.type.lod_tensor.lod_level)
 
 
 def _parameters(program: Any) -> dict[str, tuple[int, ...]]:

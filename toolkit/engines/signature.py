@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ class Tensor:
     Attributes:
         dtype: numpy's name of the element type.
         shape: -1 for a dynamic dimension.
+        lod_level: whether rows are parts of sequences, Paddle's level of detail; 0: they are not.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    lod_level: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,17 @@ class Signature:
         """The names of the inputs and of the outputs."""
         return tuple(item.name for item in self.inputs), tuple(item.name for item in self.outputs)
 
+    def answering(self, dtypes: Mapping[str, str]) -> Signature:
+        """The same with these dtypes of outputs: old programs may declare others than they give."""
+        outputs = tuple(replace(item, dtype=dtypes[item.name]) for item in self.outputs)
+        return replace(self, outputs=outputs)
+
     def to_json(self) -> dict[str, Any]:
         """The signature as a JSON object."""
-        return asdict(self)
+        return {
+            "inputs": [_to_json(item) for item in self.inputs],
+            "outputs": [_to_json(item) for item in self.outputs],
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Signature:
@@ -66,8 +76,15 @@ def read(directory: Path) -> Signature:
     return Signature.from_json(json.loads((directory / SIGNATURE_FILE).read_text(encoding="utf-8")))
 
 
+def _to_json(tensor: Tensor) -> dict[str, Any]:
+    found = asdict(tensor)
+    return found if tensor.lod_level else {key: found[key] for key in ("name", "dtype", "shape")}
+
+
 def _tensors(data: Sequence[Mapping[str, Any]]) -> tuple[Tensor, ...]:
-    return tuple(Tensor(item["name"], item["dtype"], tuple(item["shape"])) for item in data)
+    return tuple(
+        Tensor(item["name"], item["dtype"], tuple(item["shape"]), item.get("lod_level", 0)) for item in data
+    )
 
 
 def _pairs(kind: str, tensors: Sequence[Tensor], names: Sequence[str]) -> dict[str, str]:

@@ -84,7 +84,7 @@ def _describe(variable: Any, tensor: Tensor, type_field: str) -> None:
     if tensor.dtype not in _TYPES:
         raise ModelError(f"Paddle Serving has no element type {tensor.dtype}, which {tensor.name} has")
     variable.name = variable.alias_name = tensor.name
-    variable.is_lod_tensor = False
+    variable.is_lod_tensor = tensor.lod_level > 0
     setattr(variable, type_field, _TYPES[tensor.dtype])
     # As the stock converter has it: only the dimensions that are fixed.
     variable.shape.extend(side for side in tensor.shape if side >= 0)
@@ -107,7 +107,10 @@ def _verify(source: Path, server: Path, known: Signature, shapes: Mapping[str, S
     local_predict.paddle_infer.create_predictor = lambda config: create(predictor.safe(config))
     loaded = local_predict.LocalPredictor()
     loaded.load_model_config(str(server), ir_optim=True)
-    after = loaded.predict(feed=dict(feed), fetch=[tensor.name for tensor in known.outputs], batch=True)
+    lengths = {f"{item.name}.lod": [0, len(feed[item.name])] for item in known.inputs if item.lod_level}
+    after = loaded.predict(
+        feed={**feed, **lengths}, fetch=[tensor.name for tensor in known.outputs], batch=True
+    )
     difference = max(float(np.abs(before[name] - after[name]).max()) for name in before)
     if not difference <= 1e-3:
         raise ModelError(

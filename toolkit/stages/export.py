@@ -43,7 +43,8 @@ def source_digest(context: Context, name: str) -> Any:
     source = context.spec.models[name].source
     if source.layer is None:
         found = files.find(source_directory(source, context.spec.directory), source.model, source.params)
-        return [digest.of_file(found.model), digest.of_file(found.params)]
+        of_params = digest.of_tree if found.params.is_dir() else digest.of_file
+        return [digest.of_file(found.model), of_params(found.params)]
     weights = digest.of_file(context.spec.directory / source.weights) if source.weights else None
     return [source.model_dump(mode="json"), weights, context.pipeline_code()]
 
