@@ -205,6 +205,7 @@ lock: venv ## Resolve setup.cfg into requirements.lock again (ARGS=--upgrade for
 	@$(BIN)/uv pip compile setup.cfg --all-extras --override requirements-overrides.txt --quiet \
 	    --python $(BIN)/python --python-version 3.9 --python-platform x86_64-unknown-linux-gnu \
 	    --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+	    --no-build-isolation-package lac \
 	    --output-file requirements.lock $(ARGS)
 schema: venv ## Write the JSON schema of pipeline.yml
 	@$(TOOLKIT) schema $(ARGS)

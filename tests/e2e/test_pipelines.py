@@ -14,6 +14,8 @@ from tests.e2e.harness import PAGES, ROOT, free_port, listening
 from tests.processes import processes_of
 from toolkit import pipeline, spec
 from toolkit.client import GrpcClient, HttpClient
+from toolkit.client.contents import predict_file
+from toolkit.data import dataset
 
 PIPELINES = ROOT / "pipelines"
 
@@ -24,6 +26,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "ocr": PAGES,
     "orientation": {"pages": {"calibration": 1, "search": 1, "validation": 2}},
     "resnet50": _COUNTS,
+    "segmentation_zh": _COUNTS,
 }
 
 
@@ -64,14 +67,15 @@ def test_a_pipeline_is_deployed_and_answers_the_same_over_every_protocol(
     deployed: tuple[str, Path, int, int],
 ) -> None:
     name, data, http_port, grpc_port = deployed
-    image = sorted((data / "images").iterdir())[-1]
+    plan = spec.load(PIPELINES, name)
+    content = dataset.load(data).validation[-1].file.read_bytes()
     with (
         HttpClient(f"http://127.0.0.1:{http_port}", timeout=60) as http,
         GrpcClient(f"127.0.0.1:{grpc_port}", timeout=60) as rpc,
     ):
-        answer = http.predict(name, image).raw
-        assert rpc.predict(name, image).raw == answer
-    for output in spec.load(PIPELINES, name).outputs:
+        answer = predict_file(http, name, plan.accepts, content).raw
+        assert predict_file(rpc, name, plan.accepts, content).raw == answer
+    for output in plan.outputs:
         assert output.path.partition(".")[0] in answer
 
 
