@@ -27,13 +27,13 @@ def test_both_lists_are_read(tmp_path: Path) -> None:
 
 
 def test_an_image_in_both_lists_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="the image b is in both lists\n") as caught:
+    with pytest.raises(DataError, match="the sample b is in both lists\n") as caught:
         dataset.load(make(tmp_path, {"a": "A", "b": "B"}, {"b": "B", "c": "C"}))
     assert caught.value.where == str(tmp_path)
 
 
 def test_a_copy_under_another_name_is_found_too(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"the image c is in both lists \(there as a\)"):
+    with pytest.raises(DataError, match=r"the sample c is in both lists \(there as a\)"):
         dataset.load(make(tmp_path, {"a": "same"}, {"b": "B", "c": "same"}))
 
 
@@ -83,7 +83,7 @@ def test_images_that_cannot_be_divided_serve_both_purposes_and_that_is_told(
     images = {str(number): content for number, content in enumerate(contents)}
     data = dataset.load(make(tmp_path, {"a": "A"}, images))
     assert names(data.search) == names(data.validation) == list(images)
-    assert any("images that the search saw" in warning for warning in data.warnings)
+    assert any("samples that the search saw" in warning for warning in data.warnings)
 
 
 @pytest.mark.parametrize("content", ["", "\n \n", "\ufeff"])
@@ -100,7 +100,7 @@ def test_a_list_for_the_search_is_kept_apart_from_validation(tmp_path: Path) -> 
     assert names(dataset.load(tmp_path).search) == ["a"]
     assert names(dataset.load(tmp_path).validation) == ["b", "c", "d", "e"]
     (tmp_path / "search.txt").write_text("b\t[]\n")
-    with pytest.raises(DataError, match="the image b is in both lists"):
+    with pytest.raises(DataError, match="the sample b is in both lists"):
         dataset.load(tmp_path)
 
 

@@ -116,7 +116,7 @@ def test_where_text_is_not_known_that_is_no_page_without_text(folder: Path) -> N
 def test_an_image_with_a_class_that_is_not_there_is_named_with_its_line(folder: Path) -> None:
     file = listed(folder, "images/c.jpg 3")
     error = refusal(file)
-    assert "the image images/c.jpg does not exist" in error.message
+    assert "the file images/c.jpg does not exist" in error.message
     assert error.where == f"{file}:1"
 
 
@@ -131,13 +131,13 @@ def test_a_row_without_a_tab_is_named_with_its_line(folder: Path) -> None:
 def test_an_image_that_is_not_there_is_named_with_its_line(folder: Path, name: str) -> None:
     file = listed(folder, "", f"{name}\t[]")
     error = refusal(file)
-    assert f"the image {name} does not exist" in error.message
+    assert f"the file {name} does not exist" in error.message
     assert error.where == f"{file}:2"
 
 
 @pytest.mark.parametrize("rows", [(), ("", "  ", "")])
 def test_a_list_without_an_image_is_refused(folder: Path, rows: tuple[str, ...]) -> None:
-    assert "lists no image" in refusal(listed(folder, *rows)).message
+    assert "lists no sample" in refusal(listed(folder, *rows)).message
 
 
 def test_a_missing_list_is_refused(folder: Path) -> None:

@@ -183,7 +183,7 @@ def test_calibrating_again_gives_the_same_files(outcomes: dict[str, Any], folder
 
 
 def test_images_without_batches_and_silent_activations_are_told(outcomes: dict[str, Any]) -> None:
-    assert outcomes["whole"]["warnings"] == ["images that gave no batch: 1"]
+    assert outcomes["whole"]["warnings"] == ["samples that gave no batch: 1"]
     (warning,) = outcomes["white"]["warnings"]
     assert warning.startswith("activations that were zero on all the calibration data: x, ")
 

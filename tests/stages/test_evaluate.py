@@ -267,7 +267,7 @@ def test_without_labels_the_result_says_what_its_figures_cannot(
     assert "accuracy was not judged" in limit
     told = show.table(outcome.result)
     assert "answers those of native FP32" in told
-    assert "of the 10 images with labels: top-1 90.00% and" in told
+    assert "of the 10 samples with labels: top-1 90.00% and" in told
     assert f"note: {limit}" in told
     assert limit in write.write(outcome.result, tmp_path / "report").read_text()
 

@@ -135,7 +135,7 @@ def require_proof(evaluation: Any, report: str) -> None:
         raise InconclusiveError(
             "the samples are too few to prove that what would be served keeps its accuracy",
             where=report,
-            remedy="give more validation images; the report says how many would decide",
+            remedy="give more validation samples; the report says how many would decide",
         )
 
 

@@ -106,7 +106,11 @@ def _what_to_start(command: click.Context, as_json: bool, options: dict[str, Any
 @click.command("smoke")
 @model_options
 @click.option(
-    "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Times that each image is asked."
+    "--rounds",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Times that each golden request is asked.",
 )
 def smoke(model: str, pipelines: Path, build: Path, verbose: bool, as_json: bool, rounds: int) -> None:
     """Ask the running service over every protocol; its answers must be those of the evaluation."""

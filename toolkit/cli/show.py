@@ -49,7 +49,7 @@ def _whole(whole: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     return (
         f"end to end{', if it were served' if whole['hypothetical'] else ''}: {whole['served']:.2%} of "
         f"{whole['lines']} {results} "
-        f"({data['splits']['verdict']} validation images of {data['directory']}); {whole['verdict']['reason']}"
+        f"({data['splits']['verdict']} validation samples of {data['directory']}); {whole['verdict']['reason']}"
     )
 
 
@@ -69,7 +69,7 @@ def _labelled(found: Optional[Mapping[str, Any]]) -> list[str]:
         f"top-1 {found[name]['top1']:.2%} and top-5 {found[name]['top5']:.2%} in {title}"
         for name, title in (("served", "what is served"), ("native", "native FP32"))
     )
-    return [f"of the {found['served']['samples']} images with labels: {', '.join(told)}"]
+    return [f"of the {found['served']['samples']} samples with labels: {', '.join(told)}"]
 
 
 def _row(row: Mapping[str, Any], chosen: Optional[str], width: int) -> str:
@@ -84,7 +84,7 @@ def _row(row: Mapping[str, Any], chosen: Optional[str], width: int) -> str:
         note = f"{row['verdict']['outcome']}: {row['verdict']['reason']}"
     elif row["search"]:
         figures = f"{row['search']['value']:>8.4f} {_points(row['search']['drop'])}"
-        note = f"search, {row['search']['samples']} images: {row['search']['dropped'] or 'not judged'}"
+        note = f"search, {row['search']['samples']} samples: {row['search']['dropped'] or 'not judged'}"
     else:
         figures, note = " " * 16, "not judged: what may be served is preferred to it"
     return f"{title} {figures} {_costs(row)}  {note}"
@@ -132,6 +132,6 @@ def smoke(report: Mapping[str, Any]) -> str:
     )
     times_each = "once" if report["rounds"] == 1 else f"{report['rounds']} times"
     return (
-        f"smoke: {len(report['goldens'])} images, each {times_each} over each protocol: all answers equal "
+        f"smoke: {len(report['goldens'])} golden requests, each {times_each} over each protocol: all answers equal "
         f"and as evaluated; {len(report['refusals'])} bad requests refused\n       median latency: {times}"
     )

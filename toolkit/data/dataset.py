@@ -19,7 +19,7 @@ VALIDATION = "validation"
 _SHARE_FOR_SEARCH = 4
 _FEW_FOR_CALIBRATION, _FEW_FOR_VALIDATION = 8, 16
 
-# SHA-256 of images, in hex.
+# SHA-256 of files, in hex.
 Digests = Mapping[Path, str]
 
 
@@ -31,7 +31,7 @@ class Dataset:
         calibration: what the ranges of activations are taken from.
         search: what candidates are compared by, as often as it takes.
         validation: what judges the candidate that is to be served; seen once.
-        digests: of the images, as they were when the dataset was loaded.
+        digests: of the files, as they were when the dataset was loaded.
         warnings: what makes a verdict by this dataset weaker than it looks.
     """
 
@@ -47,7 +47,7 @@ class Dataset:
         return {CALIBRATION: self.calibration, SEARCH: self.search, VALIDATION: self.validation}[name]
 
     def digest(self) -> str:
-        """SHA-256 over the labels, every image, and the purpose that each has, in hex."""
+        """SHA-256 over the labels, every file, and the purpose that each has, in hex."""
         total = hashlib.sha256()
         for split in (CALIBRATION, SEARCH, VALIDATION):
             for sample in self.split(split):
@@ -59,11 +59,11 @@ class Dataset:
 def load(directory: Path) -> Dataset:
     """The dataset in `directory`: `calibration.txt`, `validation.txt` and, if there is one, `search.txt`.
 
-    Where that is missing or empty, every fourth validation sample, by the digests of the images, is kept for the
+    Where that is missing or empty, every fourth validation sample, by the digests of the files, is kept for the
     search, so that the verdict comes from samples that the search never saw.
 
     Raises:
-        DataError: a list is missing or malformed, or an image stands in two.
+        DataError: a list is missing or malformed, or a file stands in two.
     """
     if not directory.is_dir():
         raise DataError(
@@ -100,7 +100,7 @@ def _divided(
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     """Samples for the search and samples for the verdict; all serve both where they are too few to be divided.
 
-    By content, not by place in the list, which may be sorted by what the images show. Copies go together.
+    By content, not by place in the list, which may be sorted by what the samples show. Copies go together.
     """
     different = sorted({digests[sample.file] for sample in validation})
     first = set(different[::_SHARE_FOR_SEARCH])
@@ -121,12 +121,12 @@ def _warnings(
     ):
         copies = len(samples) - len({digests[sample.file] for sample in samples})
         if copies:
-            found.append(f"{copies} of the {len(samples)} {name} images are copies of others")
+            found.append(f"{copies} of the {len(samples)} {name} samples are copies of others")
         if len(samples) < few:
-            found.append(f"only {len(samples)} images for {name}")
+            found.append(f"only {len(samples)} samples for {name}")
     if search and search == validation:
         found.append(
-            "the verdict is by images that the search saw, since there are too few to keep some apart"
+            "the verdict is by samples that the search saw, since there are too few to keep some apart"
         )
     return tuple(found)
 
@@ -140,7 +140,7 @@ def _check_disjoint(
         twin = known.get(digests[sample.file])
         if twin is not None:
             raise DataError(
-                f"the image {sample.name} is in both lists"
+                f"the sample {sample.name} is in both lists"
                 + (f" (there as {twin.name})" if twin.name != sample.name else ""),
                 where=str(directory),
                 remedy="a model must not be judged by what it was calibrated or searched with: remove it from one list",

@@ -75,10 +75,10 @@ def text_of(sample: Sample) -> tuple[Line, ...]:
 
 
 def read(path: Path) -> tuple[Sample, ...]:
-    """The samples of the label file `path`; image paths are relative to its directory.
+    """The samples of the label file `path`; their paths are relative to its directory.
 
     Raises:
-        DataError: the file or one of its images is missing, or a line is malformed; names file and line.
+        DataError: the file or one of its samples is missing, or a line is malformed; names file and line.
     """
     try:
         # Editors on Windows put a byte order mark in front.
@@ -90,7 +90,7 @@ def read(path: Path) -> tuple[Sample, ...]:
     # Not `splitlines`: that also splits at separators which a text may hold.
     rows = [(number, row) for number, row in enumerate(text.split("\n"), 1) if row.strip()]
     if not rows:
-        raise DataError("the label file lists no image", where=str(path))
+        raise DataError("the label file lists no sample", where=str(path))
     return tuple(_sample(path, number, row) for number, row in rows)
 
 
@@ -112,9 +112,9 @@ def _sample(path: Path, number: int, row: str) -> Sample:
     name, tab, label = row.partition("\t")
     if not tab:
         return _classified(path.parent, row.strip(), where)
-    image = path.parent / name
-    if not image.is_file():
-        raise DataError(f"the image {name} does not exist", where=where)
+    file = path.parent / name
+    if not file.is_file():
+        raise DataError(f"the file {name} does not exist", where=where)
     try:
         entries = json.loads(label)
         lines = tuple(_line(entry) for entry in entries)
@@ -124,7 +124,7 @@ def _sample(path: Path, number: int, row: str) -> Sample:
             where=where,
             remedy='write [{"transcription": "text", "points": [[x,y],[x,y],[x,y],[x,y]]}, ...] after the tab',
         ) from error
-    return Sample(name, image, lines)
+    return Sample(name, file, lines)
 
 
 def _classified(folder: Path, row: str, where: str) -> Sample:
@@ -134,12 +134,12 @@ def _classified(folder: Path, row: str, where: str) -> Sample:
     name, _, label = row.rpartition(" ")
     if not (name and label.isdecimal()):
         raise DataError(
-            "the line has no tab between image and label, nor a class, nor is it the name of an image",
+            "the line has no tab between file and label, nor a class, nor is it the name of a file",
             where=where,
             remedy="see `Your data` in README.md for the formats",
         )
     if not (folder / name).is_file():
-        raise DataError(f"the image {name} does not exist", where=where)
+        raise DataError(f"the file {name} does not exist", where=where)
     return Sample(name, folder / name, label=int(label))
 
 

@@ -89,13 +89,13 @@ def calibrate(
     """In the child: run up to `limit` batches, taken evenly from the calibration samples, one in memory at a time.
 
     Returns:
-        Numbers of batches, of images that gave them, and of tensors; seconds of the inferences and in all; warnings.
+        Numbers of batches, of samples that gave them, and of tensors; seconds of the inferences and in all; warnings.
     """
     begin = time.perf_counter()
     stage: Step = pipeline.resolve(Path(pipeline_dir), step[0])(step[1])
     truth = judges.make(pipeline_dir, judge)
     samples = dataset.load(Path(data)).calibration
-    kept, images, batches = Kept(), 0, 0
+    kept, used, batches = Kept(), 0, 0
     empty: list[str] = []
     with tempfile.TemporaryDirectory(dir=target) as scratch:
         collector = Collector(Path(source), Path(scratch))
@@ -105,18 +105,20 @@ def calibrate(
                 kept.offer(feed)
                 batches += 1
                 progress(batches, limit)
-            images += 1 if feeds else 0
+            used += 1 if feeds else 0
             empty += [] if feeds else [sample.name]
     if not batches:
         raise DataError(
-            "the calibration data yields no batch", where=data, remedy="give images with labelled lines"
+            "the calibration data yields no batch",
+            where=data,
+            remedy="give samples in which the model has something to do",
         )
     statistics.save(collector.statistics, Path(target) / STATISTICS)
     for number, feed in enumerate(kept.chosen()):
         np.savez(Path(target) / f"batch_{number:03d}.npz", **feed)
     return {
         "batches": batches,
-        "samples": images,
+        "samples": used,
         "tensors": len(collector.statistics),
         "inference_seconds": round(collector.seconds, 3),
         "seconds": round(time.perf_counter() - begin, 3),
@@ -176,7 +178,7 @@ def _warnings(found: Mapping[str, TensorStatistics], empty: Sequence[str]) -> li
     silent = [name for name, item in found.items() if item.absolute_maximum == 0.0]
     told = []
     if empty:
-        told.append(f"images that gave no batch: {_listed(empty)}")
+        told.append(f"samples that gave no batch: {_listed(empty)}")
     if silent:
         told.append(f"activations that were zero on all the calibration data: {_listed(silent)}")
     return told

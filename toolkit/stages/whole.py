@@ -1,4 +1,4 @@
-"""The verdict on whole answers, from image to text, and which model steps back where they lose too much."""
+"""The verdict on whole answers, from request to answer, and which model steps back where they lose too much."""
 
 from __future__ import annotations
 
