@@ -16,9 +16,8 @@ from PIL import Image
 from tests.fuzz.run import Target
 from toolkit import pipeline
 from toolkit.client import protocol
-from toolkit.gateway import body, deadline, legacy, predict, schemas, trace
+from toolkit.gateway import body, deadline, intake, legacy, predict, schemas, trace
 from toolkit.gateway.faults import Fault
-from toolkit.gateway.intake import IMAGE
 from toolkit.gateway.keys import Keys
 from toolkit.oip import codec, messages, rest, wire
 from toolkit.oip.errors import OipError
@@ -32,11 +31,20 @@ _FORM = "multipart/form-data; boundary=b"
 def all_targets() -> Iterator[Target]:
     """One for each protocol, header and kind of content."""
     yield Target("predict-json", _predict_json, (Fault,), _predict_seeds())
-    yield Target("predict-form", lambda data: predict.content_of(_FORM, data, IMAGE), (Fault,), _form_seeds())
+    yield Target("predict-text", intake.TEXT.from_json, (Fault,), _content_seeds("text"))
+    yield Target("predict-inputs", intake.JSON.from_json, (Fault,), _content_seeds("inputs"))
+    yield Target(
+        "predict-form", lambda data: predict.content_of(_FORM, data, intake.IMAGE), (Fault,), _form_seeds()
+    )
     yield Target(
         "content-type", _content_type, (Fault,), [_FORM.encode(), b"application/json; charset=utf-8"]
     )
-    yield Target("paddle-http", lambda data: legacy.parse(data, "ocr", IMAGE), (Fault,), _legacy_seeds())
+    yield Target(
+        "paddle-http", lambda data: legacy.parse(data, "ocr", intake.IMAGE), (Fault,), _legacy_seeds()
+    )
+    yield Target(
+        "paddle-http-text", lambda data: legacy.parse(data, "ocr", intake.TEXT), (Fault,), _legacy_seeds()
+    )
     yield Target("paddle-grpc", _paddle_grpc, (RequestError, DecodeError), _request_seeds())
     yield Target("oip-json", lambda data: rest.parse(data, None, "ocr"), (OipError,), _oip_seeds())
     yield Target("oip-binary", _oip_binary, (OipError,), _oip_binary_seeds())
@@ -63,6 +71,11 @@ def _predict_seeds() -> list[bytes]:
     return [json.dumps({"image": text}).encode() for text in texts]
 
 
+def _content_seeds(field: str) -> list[bytes]:
+    contents = ("字, a", "", "\ud83d\udc26", {"x": [1, 2.5, None]}, [[1, -2], [3e300]], 5)
+    return [json.dumps({field: content}).encode() for content in contents]
+
+
 def _form_seeds() -> list[bytes]:
     head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
     note = b'--b\r\nContent-Disposition: form-data; name="note"\r\n\r\nhello\r\n'
@@ -70,7 +83,7 @@ def _form_seeds() -> list[bytes]:
 
 
 def _content_type(data: bytes) -> None:
-    predict.content_of(data.decode("latin-1"), _form_seeds()[0], IMAGE)
+    predict.content_of(data.decode("latin-1"), _form_seeds()[0], intake.IMAGE)
 
 
 # --------------------------------------------------------------------------------------------- Paddle Serving's

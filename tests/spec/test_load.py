@@ -399,3 +399,18 @@ def test_what_is_tuned_is_of_no_stage_s_key(pipelines: Path) -> None:
     after = read(changed(pipelines, lambda data: data.update(tune={"budget_seconds": 7})))
     assert after.tune.budget_seconds == 7
     assert after.model_dump(mode="json") == plain
+
+
+def test_requests_are_images_unless_the_spec_says_otherwise(pipelines: Path) -> None:
+    assert read(changed(pipelines, lambda data: None)).accepts == "image"
+    assert read(changed(pipelines, lambda data: data.update(accepts="json"))).accepts == "json"
+    with pytest.raises(SpecError, match="`accepts` is 'video', must be 'image', 'text' or 'json'"):
+        read(changed(pipelines, lambda data: data.update(accepts="video")))
+
+
+def test_agreement_reads_samples_as_requests_are_read(pipelines: Path) -> None:
+    def change(data: dict[str, Any]) -> None:
+        by_agreement(data)
+        data["accepts"] = "text"
+
+    assert read(changed(pipelines, change)).judge_of("net")[1]["accepts"] == "text"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from toolkit.client import HttpClient
+from toolkit.content.kinds import Kind
 from toolkit.errors import SmokeError
 from toolkit.tuning import load
 
@@ -109,3 +111,14 @@ def test_an_error_of_our_own_ends_the_phase_too(server: Server, monkeypatch: pyt
 def test_percentile(share: float, expected: float) -> None:
     assert load.percentile(list(range(100, 0, -1)), share) == expected
     assert load.percentile([7.0], share) == 7
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "body"),
+    [("text", "字".encode(), {"text": "字"}), ("json", b"[1, 2]", {"inputs": [1, 2]})],
+)
+def test_a_pipeline_that_takes_no_images_is_asked_what_it_takes(
+    server: Server, kind: Kind, content: bytes, body: Any
+) -> None:
+    load.phase(server.url, "ocr", [content], 1, 0, 5, kind)
+    assert [json.loads(sent) for sent in server.bodies] == [body] * len(server.bodies)
