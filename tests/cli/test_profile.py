@@ -133,7 +133,7 @@ def test_for_programs_it_is_one_object_also_beside_a_service(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "the image cannot be read: No such file"), (b"", "the image file is empty")],
+    [(None, "the file cannot be read: No such file"), (b"", "the file is empty")],
 )
 def test_an_image_that_is_not_there_is_refused_before_anything_is_built(
     asked: Any, tmp_path: Path, content: Any, message: str

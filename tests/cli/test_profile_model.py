@@ -64,7 +64,7 @@ def test_both_sides_stand_beside_each_other(asked: list[Any]) -> None:
     result = invoke("--step", "rec")
     assert asked == [(Path("tuned"), "rec", None, 5)]
     first, *lines = result.output.splitlines()
-    assert first == "rec of ocr, 1 image: 2 threads, milliseconds a request, by oneDNN's report"
+    assert first == "rec of ocr, 1 file: 2 threads, milliseconds a request, by oneDNN's report"
     rows = [line.split() for line in lines if line]
     assert ["as", "exported,", "FP32", "as", "served,", "INT8"] in rows
     assert ["convolution", "fp32", "25.00", "2.0", "int8", "6.00", "2.0"] in rows

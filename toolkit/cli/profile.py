@@ -36,7 +36,7 @@ _TOO_SMALL = (
     type=click.IntRange(1),
     default=10,
     show_default=True,
-    help="Times that each image is asked, after a warm-up.",
+    help="Times that each file is asked, after a warm-up.",
 )
 def profile_command(as_json: bool, image: Optional[Path], rounds: int, **options: Any) -> None:
     """Show where the time of a request goes: by stage, by inference, by operator of the engine.
@@ -44,7 +44,7 @@ def profile_command(as_json: bool, image: Optional[Path], rounds: int, **options
     Of the release that runs, or, if none does, of the one that `toolkit launch` would start. It is loaded once more,
     in a process of its own, and works as a replica does: one thing after the other.
     """
-    image = profile.check_image(image) if image else None
+    image = profile.check_file(image) if image else None
     context = context_of(as_json=as_json, **options)
     running = states.running(context.home)
     if running is not None:
@@ -70,8 +70,8 @@ def text(found: Mapping[str, Any]) -> Iterator[str]:
     """The profile as people read it, line by line."""
     images = len(found["images"])
     yield (
-        f"{found['name']}: {_count(images, 'image')}, each {_count(found['rounds'], 'time')} after a warm-up; "
-        f"medians{', the mean over the images' if images > 1 else ''}"
+        f"{found['name']}: {_count(images, 'file')}, each {_count(found['rounds'], 'time')} after a warm-up; "
+        f"medians{', the mean over the files' if images > 1 else ''}"
     )
     yield from (f"  {item['milliseconds']:>9.1f} ms  {item['file']}" for item in found["images"])
     yield ""

@@ -34,7 +34,7 @@ def profile_model_command(as_json: bool, step: Optional[str], image: Optional[Pa
     By oneDNN's own report of the same inferences, in FP32 and as served. The release is the one that `toolkit
     launch` would start.
     """
-    image = profile.check_image(image) if image else None
+    image = profile.check_file(image) if image else None
     context = context_of(as_json=as_json, **options)
     steps = list(context.spec.steps)
     if step is None and len(steps) == 1:
@@ -54,7 +54,7 @@ def text(found: Mapping[str, Any]) -> Iterator[str]:
     before, after = found["before"], found["after"]
     images, threads = len(found["images"]), found["threads"]
     yield (
-        f"{found['step']} of {found['name']}, {images} image{'' if images == 1 else 's'}: "
+        f"{found['step']} of {found['name']}, {images} file{'' if images == 1 else 's'}: "
         f"{threads} thread{'' if threads == 1 else 's'}, milliseconds a request, by oneDNN's report"
     )
     yield ""

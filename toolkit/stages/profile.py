@@ -25,8 +25,8 @@ _TOP = 10
 NATIVE_NOTE = "native FP32: Paddle's own kernels do not report their times, so its operators are not known"
 
 
-def check_image(path: Path) -> Path:
-    """The image file at `path`; whether it is an image, the pipeline will tell.
+def check_file(path: Path) -> Path:
+    """The file at `path`; whether it is what the pipeline takes, that will tell.
 
     Raises:
         DataError: there is no such file, or it cannot be read.
@@ -36,12 +36,14 @@ def check_image(path: Path) -> Path:
             empty = not file.read(1)
     except OSError as error:
         raise DataError(
-            f"the image cannot be read: {error.strerror}",
+            f"the file cannot be read: {error.strerror}",
             where=str(path),
-            remedy="give the path of an image file",
+            remedy="give the path of what the pipeline takes, as an image file",
         ) from error
     if empty:
-        raise DataError("the image file is empty", where=str(path), remedy="give the path of an image file")
+        raise DataError(
+            "the file is empty", where=str(path), remedy="give the path of what the pipeline takes"
+        )
     return path.resolve()
 
 
