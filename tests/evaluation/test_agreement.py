@@ -103,6 +103,43 @@ def test_boxes_without_an_area_agree_with_themselves() -> None:
     assert compare(BOXES, flat, flat) == Difference(0, 2)
 
 
+def objects(*found: tuple[Any, list[float]]) -> dict[str, Any]:
+    return {"objects": [{"id": name, "box": box} for name, box in found]}
+
+
+OBJECTS = Rule("boxes", "objects.box", "objects.id")
+HERE, THERE = [0.0, 0.0, 10.0, 10.0], [20.0, 0.0, 30.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("second", "differing", "of"),
+    [
+        (objects((1, THERE), (0, HERE)), 0, 4),
+        (objects((0, HERE), (0, THERE)), 2, 4),  # one of another class
+        (objects((1, HERE), (0, THERE)), 4, 4),
+        (objects((0, HERE)), 1, 3),
+        (objects(), 2, 2),
+    ],
+)
+def test_boxes_with_classes_have_partners_of_their_class_only(second: Any, differing: int, of: int) -> None:
+    first = objects((0, HERE), (1, THERE))
+    assert compare(OBJECTS, first, second) == compare(OBJECTS, second, first) == Difference(differing, of)
+
+
+def test_an_overlapping_box_of_another_class_takes_no_partner_away() -> None:
+    near = [1.0, 0.0, 11.0, 10.0]
+    first, second = objects((0, HERE), (1, HERE)), objects((1, HERE), (0, near))
+    assert compare(OBJECTS, first, second) == Difference(0, 4)
+
+
+@pytest.mark.parametrize(
+    "answer", [{"objects": [{"box": HERE}]}, objects((None, HERE)), objects((["cat"], HERE)), boxes(HERE)]
+)
+def test_a_box_without_a_class_where_there_should_be_one_differs_wholly(answer: Any) -> None:
+    found = compare(OBJECTS, objects((0, HERE)), answer)
+    assert found.differing == found.of > 0
+
+
 @RULES
 def test_empty_answers_agree_and_are_counted(rule: Rule) -> None:
     assert compare(rule, NONE[rule], NONE[rule]) == Difference(0, 1)

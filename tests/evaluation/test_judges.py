@@ -99,6 +99,16 @@ def test_whole_answers_are_compared_as_they_are(folder: Path, sample: Sample) ->
     assert judge.counts(sample, {"classes": [{"id": 3}]}) == Counts(1, 1, 1)
 
 
+def test_boxes_may_have_to_be_of_one_class(folder: Path, sample: Sample) -> None:
+    (native,) = found = [{"id": 1, "box": [0, 0, 9, 9]}]
+    judge = agreement(
+        folder, response=None, kind="boxes", path="objects.box", classes="objects.id",
+        reference={"a.jpg": {"objects": found}},
+    )  # fmt: skip
+    assert judge.counts(sample, {"objects": [native]}) == Counts(2, 2, 2)
+    assert judge.counts(sample, {"objects": [{**native, "id": 2}]}) == Counts(0, 2, 2)
+
+
 def test_the_unit_is_that_of_the_rule(folder: Path, sample: Sample) -> None:
     judge = agreement(folder, response=None, kind="text", path="text", reference={"a.jpg": {"text": "abcd"}})
     assert judge.counts(sample, {"text": "abxd"}) == Counts(3, 4, 4)

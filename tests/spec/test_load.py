@@ -176,6 +176,10 @@ def test_an_unknown_key_that_resembles_none_is_not_corrected(pipelines: Path) ->
             "`agreement.path` is 'lines.0.text'",
         ),
         (
+            lambda data: data.update(agreement={"kind": "text", "path": "lines.text", "classes": "lines.id"}),
+            "`classes` goes with `kind: boxes`, not with `text`",
+        ),
+        (
             lambda data: data.update(candidates=["int4"]),
             "`candidates.0` is 'int4', must be 'int8', 'bf16' or 'fp32'",
         ),

@@ -15,7 +15,7 @@ Change = dict[str, Any]
 _MODEL = ("served", "precision", "outcome", "source", "sha256")
 _ACCURACY = ("value", "drop", "lower", "upper")
 _LATENCY = ("milliseconds", "ratio")
-_AGREEMENT = ("kind", "path", "samples", "rate", "high")
+_AGREEMENT = ("kind", "path", "classes", "samples", "rate", "high")
 
 # Files of which a person wants to see the lines that changed.
 _TEXTS = (".yml", ".py", ".json")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
@@ -20,6 +20,9 @@ from toolkit.evaluation.ratios import METRICS
 
 Kind = Literal["text", "top1", "boxes"]
 
+# The class of a box, None where it has none, and its corners.
+_Box = tuple[Any, Sequence[Sequence[float]]]
+
 _MALFORMED = (TypeError, LookupError, ValueError, OverflowError)
 
 
@@ -30,12 +33,17 @@ class Rule:
     Attributes:
         kind: `text`: edit distance, in characters of the longer text; lines are joined in the answer's order, so a line
             that is missing counts with its characters. `top1`: whether the first item (a class's name or number) is the
-            same, 1 a request. `boxes`: boxes without a partner at an intersection over union of 0.5, of those of both.
+            same, 1 a request. `boxes`: boxes without a partner, of those of both. Partners overlap by an intersection
+            over union of 0.5 or more, PASCAL VOC's criterion (Everingham et al., IJCV 88, 2010); each box has one at
+            most, those that overlap most are paired first. What does not differ is then the F-measure of one answer
+            against the other, 2 pairs / boxes of both (van Rijsbergen, Information Retrieval, 1979).
         path: `member` of the answer, or `list.member`: that member of each item of the list.
+        classes: likewise, of `boxes` alone: where the class of each box is; partners have the same. None: any has.
     """
 
     kind: Kind
     path: str
+    classes: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ def compare(rule: Rule, first: Any, second: Any) -> Difference:
         second: likewise.
     """
     kind = _KINDS[rule.kind]
-    found = [_read(kind, rule.path, answer) for answer in (first, second)]
+    found = [_read(rule, answer) for answer in (first, second)]
     of = max(1, kind.of(*(0 if item is None else len(item) for item in found)))
     if any(item is None for item in found):
         return Difference(of, of)
@@ -120,10 +128,11 @@ class _Kind:
     differing: Callable[[Any, Any], int]
 
 
-def _read(kind: _Kind, path: str, answer: Any) -> Any:
+def _read(rule: Rule, answer: Any) -> Any:
     """None: it is malformed."""
     try:
-        return kind.read(at(answer, path))
+        found = _KINDS[rule.kind].read(at(answer, rule.path))
+        return found if rule.classes is None else _classified(found, at(answer, rule.classes))
     except _MALFORMED:
         return None
 
@@ -146,14 +155,17 @@ def _text(value: Any) -> str:
 
 def _first(value: Any) -> Sequence[Any]:
     """The first item alone; none of an empty list."""
-    found = value[:1] if isinstance(value, (list, tuple)) else [value]
-    if not all(isinstance(item, (str, int, float)) for item in found):
+    return _named(value[:1] if isinstance(value, (list, tuple)) else [value])
+
+
+def _named(values: Sequence[Any]) -> Sequence[Any]:
+    if not all(isinstance(item, (str, int, float)) for item in values):
         raise TypeError("neither a name nor a number")
-    return list(found)
+    return list(values)
 
 
-def _boxes(value: Any) -> Boxes:
-    """Corners of each."""
+def _boxes(value: Any) -> list[_Box]:
+    """Corners of each, without a class."""
     boxes = np.asarray(_items(value), dtype=float)
     if not len(boxes):
         return []
@@ -161,11 +173,28 @@ def _boxes(value: Any) -> Boxes:
         boxes = boxes.reshape(-1, 2, 2)
     if boxes.ndim != 3 or boxes.shape[2] != 2 or not np.isfinite(boxes).all():
         raise ValueError("neither quadrilaterals nor rectangles")
-    corners: Boxes = boxes.tolist()
-    return corners
+    return [(None, corners) for corners in boxes.tolist()]
 
 
-def _unmatched(first: Boxes, second: Boxes) -> int:
+def _classified(boxes: Sequence[_Box], classes: Any) -> list[_Box]:
+    names = _named(_items(classes))
+    if len(names) != len(boxes):
+        raise ValueError("not a class for each box")
+    return [(name, corners) for name, (_, corners) in zip(names, boxes)]
+
+
+def _unmatched(first: Sequence[_Box], second: Sequence[_Box]) -> int:
+    names = dict.fromkeys(name for name, _ in (*first, *second))
+    return sum(_unmatched_in(_of(name, first), _of(name, second)) for name in names)
+
+
+def _of(name: Any, boxes: Sequence[_Box]) -> Boxes:
+    """Corners of those of the class `name`."""
+    return [corners for own, corners in boxes if own == name]
+
+
+def _unmatched_in(first: Boxes, second: Boxes) -> int:
+    """Of one class."""
     # A box without an area overlaps nothing, not even itself.
     if first == second:
         return 0

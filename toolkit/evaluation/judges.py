@@ -27,8 +27,8 @@ class Agreement:
     Args:
         directory: the pipeline's folder.
         options: `accepts`; `request` and `request_options`; `response`, which makes an answer of a payload (None: what
-            is judged is an answer); `kind` and `path` of the rule; `reference`, native FP32's answers by the sample's
-            name (None: it is native FP32 that is measured, which agrees with itself).
+            is judged is an answer); `kind`, `path` and `classes` of the rule; `reference`, native FP32's answers by the
+            sample's name (None: it is native FP32 that is measured, which agrees with itself).
     """
 
     def __init__(self, directory: Path, options: Mapping[str, Any]) -> None:
@@ -37,7 +37,7 @@ class Agreement:
         self._decode_options = options["request_options"]
         response = options["response"]
         self._respond = pipeline.resolve(directory, response) if response else None
-        self._rule = Rule(options["kind"], options["path"])
+        self._rule = Rule(options["kind"], options["path"], options.get("classes"))
         self._reference: Optional[Mapping[str, Any]] = options.get(REFERENCE)
 
     def payload(self, sample: Sample) -> Payload:

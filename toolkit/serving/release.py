@@ -119,6 +119,7 @@ class Agreement(_Part):
     Attributes:
         kind: how answers are compared; see `toolkit.evaluation.agreement.Rule`.
         path: what of them is.
+        classes: where the classes of boxes are.
         rate: share that differs, 0..1.
         high: with 95 % confidence the true rate is not above this.
         samples: how many there were.
@@ -126,6 +127,7 @@ class Agreement(_Part):
 
     kind: Literal["text", "top1", "boxes"]
     path: str
+    classes: Optional[str] = None
     rate: float
     high: float
     samples: int

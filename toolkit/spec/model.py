@@ -437,6 +437,16 @@ class AgreementSpec(Section):
         "boxes: those without a partner at an overlap of 0.5"
     )
     path: AnswerPath
+    classes: Optional[AnswerPath] = Field(
+        default=None,
+        description="with boxes: where their classes are; partners have the same. Default: any has",
+    )
+
+    @model_validator(mode="after")
+    def _of_boxes(self) -> AgreementSpec:
+        if self.classes is not None and self.kind != "boxes":
+            raise ValueError(f"`classes` goes with `kind: boxes`, not with `{self.kind}`")
+        return self
 
 
 class PipelineSpec(Section):

@@ -116,7 +116,7 @@ def _labelled(
     classes = [sample.label for sample in data.dataset.validation]
     if wanted is None or wanted.kind != "top1" or all(item is None for item in classes):
         return None
-    rule = Rule(wanted.kind, wanted.path)
+    rule = Rule(wanted.kind, wanted.path, wanted.classes)
     if not labelled.comparable(rule, reference.info["answers"]):
         return None
     found = {"native": reference, "served": answers}
@@ -127,8 +127,8 @@ def agreement_of(context: Context, reference: Artifact, answers: Artifact) -> Op
     """How much answers differ from others to the same samples, as the evaluation and the release record it.
 
     Returns:
-        `kind` and `path` of what was compared, `samples`, the `rate` that differs (0..1), and `high`: with 95 %
-        confidence the true rate is not above it. None: the spec does not say what to compare.
+        `kind`, `path` and `classes` of what was compared, `samples`, the `rate` that differs (0..1), and `high`: with
+        95 % confidence the true rate is not above it. None: the spec does not say what to compare.
 
     Raises:
         SpecError: the reference has not what is to be compared.
@@ -136,7 +136,7 @@ def agreement_of(context: Context, reference: Artifact, answers: Artifact) -> Op
     wanted = context.spec.agreement
     if wanted is None:
         return None
-    rule = Rule(wanted.kind, wanted.path)
+    rule = Rule(wanted.kind, wanted.path, wanted.classes)
     before, after = reference.info["answers"], answers.info["answers"]
     _require(context, rule, reference)
     found = [agreement.compare(rule, first, second) for first, second in zip(before, after)]
@@ -144,6 +144,7 @@ def agreement_of(context: Context, reference: Artifact, answers: Artifact) -> Op
     return {
         "kind": rule.kind,
         "path": rule.path,
+        "classes": rule.classes,
         "samples": len(found),
         "rate": round(rate, 9),
         "high": round(agreement.bound(found), 9),
@@ -155,8 +156,9 @@ def _require(context: Context, rule: Rule, reference: Artifact) -> None:
     for name, answer in zip(reference.info["names"], reference.info["answers"]):
         if agreement.compare(rule, answer, answer).differing:
             raise SpecError(
-                f"native FP32's answer to {name} has no {rule.kind} at {rule.path}",
-                where=f"{context.spec.directory / 'pipeline.yml'}: agreement.path",
+                f"native FP32's answer to {name} has no {rule.kind} at {rule.path}"
+                + (f" with classes at {rule.classes}" if rule.classes else ""),
+                where=f"{context.spec.directory / 'pipeline.yml'}: agreement",
                 remedy="name what each answer has, as `member` or `list.member`; docs/quantization.md has the kinds",
             )
 

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 def rule_of(first: Release, second: Release) -> Rule | None:
     """How answers of both are compared; None: the gate did not compare those of both, in the same way."""
     known = (first.agreement, second.agreement)
-    rules = {None if item is None else Rule(item.kind, item.path) for item in known}
+    rules = {None if item is None else Rule(item.kind, item.path, item.classes) for item in known}
     return rules.pop() if len(rules) == 1 else None
 
 
