@@ -35,6 +35,12 @@ def test_samples_without_an_inference_are_passed_over_and_no_more_are_read_than_
     assert latency.chosen(iter([[], []]), samples=2, feeds=3) == []
 
 
+def test_outputs_are_compared_by_their_direction_where_they_have_the_same_shape() -> None:
+    rows = np.array([[3.0, 4.0]])
+    products = [latency._products([{"y": rows}], [{"y": other}]) for other in (2 * rows, np.ones((3, 2)))]
+    assert [latency._cosine(item) for item in products] == [1.0, None]
+
+
 def test_the_reference_against_itself_is_as_fast_and_certain() -> None:
     series = np.array([3.0, 4.0, 8.0])
     assert latency.summary(series, series)["ratio"] == 1.0

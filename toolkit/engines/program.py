@@ -7,12 +7,13 @@ itself may crash, or load them in silence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from toolkit.engines import weights
 from toolkit.engines.files import ModelFiles
+from toolkit.engines.selection import SELECTING
 from toolkit.engines.signature import Signature, Tensor
 from toolkit.errors import ModelError
 
@@ -44,18 +45,21 @@ def read(path: Path) -> Any:
 
 
 def signature(program: Any) -> Signature:
-    """Inputs and outputs of `program`."""
+    """Inputs and outputs of `program`; what it selects has a dynamic number of rows, whatever it declares."""
     block = program.global_block()
+    selected = {name for op in block.ops if op.type in SELECTING for name in op.output_arg_names}
     feeds = sorted((op for op in block.ops if op.type == "feed"), key=lambda op: op.attr("col"))
     fetches = sorted((op for op in block.ops if op.type == "fetch"), key=lambda op: op.attr("col"))
     return Signature(
         tuple(_tensor(block.var(op.output("Out")[0])) for op in feeds),
-        tuple(_tensor(block.var(op.input("X")[0])) for op in fetches),
+        tuple(_tensor(block.var(op.input("X")[0]), selected) for op in fetches),
     )
 
 
-def _tensor(variable: Any) -> Tensor:
+def _tensor(variable: Any, selected: Collection[str] = ()) -> Tensor:
     shape = tuple(int(n) for n in variable.shape)
+    if variable.name in selected:
+        shape = (-1, *shape[1:])
     return Tensor(variable.name, _dtype_name(variable.dtype), shape, variable.lod_level)
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -46,7 +46,8 @@ def measure(
         feeds: inferences of each sample at most, evenly from all that it takes.
 
     Returns:
-        `figures`, for each candidate: see `summary`, and `cosine` of its outputs and the first's.
+        `figures`, for each candidate: see `summary`, and `cosine` of its outputs and the first's; None: they have other
+        shapes, since how much the model finds depends on its input.
     """
     runs = [
         model.load(Path(item["model_dir"]), PredictorOptions.from_json(item["options"]))
@@ -116,14 +117,19 @@ def _time(run: Any, feeds: Feeds) -> tuple[float, list[Any]]:
 
 
 def _products(first: Sequence[Any], second: Sequence[Any]) -> Floats:
-    """Sums of products of all outputs, by position: of both, of the first with itself, of the second with itself."""
+    """Sums of products of all outputs, by position: of both, of the first with itself, of the second with itself.
+
+    Not a number where shapes differ.
+    """
     total: Floats = np.zeros(3)
     for one, other in zip(first, second):
         for left, right in zip(one.values(), other.values()):
             a, b = (np.asarray(item, np.float64).ravel() for item in (left, right))
-            total += (a @ b, a @ a, b @ b)
+            total += (a @ b, a @ a, b @ b) if a.size == b.size else np.nan
     return total
 
 
-def _cosine(product: Floats) -> float:
+def _cosine(product: Floats) -> Optional[float]:
+    if np.isnan(product).any():
+        return None
     return round(float(product[0] / max(np.sqrt(product[1] * product[2]), 1e-30)), 6)
