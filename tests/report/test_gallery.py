@@ -109,6 +109,36 @@ def test_a_picture_that_cannot_be_read_leaves_the_texts(tmp_path: Path, content:
     assert found.differences[0].native == (("A", True),)
 
 
+def test_objects_are_drawn_as_lines_that_say_what_they_are(tmp_path: Path) -> None:
+    def objects(*found: tuple[str, list[float]]) -> dict[str, Any]:
+        return {"objects": [{"id": 1, "name": name, "box": box} for name, box in found]}
+
+    same = ("dog", [10.0, 5.0, 40.0, 25.0])
+    entry = {
+        **item(picture(tmp_path / "p.png"), [], []),
+        "native": objects(same, ("cat", [50.0, 30.0, 80.0, 50.0])),
+        "served": objects(same, ("cow", [50.0, 30.0, 80.0, 51.0])),
+    }
+    (found,) = gallery.samples({"gallery": [entry]})
+    ((_, native), _) = found.pictures
+    image = decoded(native).astype(int)
+    assert image[25, 25, 1] > image[25, 25, 2] + 30
+    assert image[50, 65, 2] > image[50, 65, 1] + 60
+    assert found.answers == ()
+    assert found.differences == (
+        gallery.Difference(1, (("c", False), ("at", True)), (("c", False), ("ow", True))),
+    )
+
+
+@pytest.mark.parametrize(
+    "box", [None, 7, "abcd", [1, 2, 3], [1, 2, 3, None], [[0, 0], [1, 0], [1, 1], [0, 1]]]
+)
+def test_an_object_without_a_rectangle_is_told_by_its_name(box: Any) -> None:
+    entry = {"sample": "x", "native": {"objects": [{"name": "dog", "box": box}]}, "served": {"objects": []}}
+    (found,) = gallery.samples({"gallery": [entry]})
+    assert found.differences == (gallery.Difference(1, (("dog", True),), None),)
+
+
 def test_answers_that_are_no_lines_are_told_as_they_are() -> None:
     entry = {"sample": "cat.jpg", "native": {"label": "cat", "score": 0.9}, "served": {"label": "dog"}}
     (found,) = gallery.samples({"gallery": [entry]})

@@ -72,7 +72,7 @@ def samples(evaluation: Mapping[str, Any]) -> tuple[Sample, ...]:
 
 def _sample(item: Mapping[str, Any], other: str) -> Sample:
     answers = [item.get(key) for key in ("native", "served")]
-    native, served = (text.mappings(text.look_up(answer, "lines")) for answer in answers)
+    native, served = map(_lines, answers)
     found = differences(native, served)
     titles = ("native FP32", other)
     told = not (native or served)
@@ -86,6 +86,21 @@ def _sample(item: Mapping[str, Any], other: str) -> Sample:
         tuple((title, text.plain(answer)[:500]) for title, answer in zip(titles, answers)) if told else (),
         max(0, len(found) - LINES),
     )
+
+
+def _lines(answer: Any) -> list[Line]:
+    """The lines of an answer; of one that has objects, these, as lines that say what they are."""
+    lines = text.mappings(text.look_up(answer, "lines"))
+    return lines or [_as_line(item) for item in text.mappings(text.look_up(answer, "objects"))]
+
+
+def _as_line(found: Mapping[str, Any]) -> Line:
+    box = found.get("box")
+    sides = [text.finite(side) for side in box] if isinstance(box, Sequence) else []
+    if len(sides) != 4 or None in sides:
+        return {"text": found.get("name")}
+    left, top, right, bottom = sides
+    return {"text": found.get("name"), "box": [[left, top], [right, top], [right, bottom], [left, bottom]]}
 
 
 def differences(
