@@ -15,6 +15,7 @@ from toolkit.engines.compare import compare
 from toolkit.errors import ChildError, ModelError
 from toolkit.evaluation import judges
 from toolkit.quantization import statistics
+from toolkit.quantization.recipe import Recipe
 from toolkit.stages import calibrate, measure, quantize
 from toolkit.stages.context import PACKAGE, Context
 from toolkit.stages.dataset import DatasetRef
@@ -37,7 +38,8 @@ def run(context: Context, data: DatasetRef, judged: Judged) -> dict[str, Any]:
     found = _found(context, data, variant)
     proof = measure.prove(context, variant).info
     fallback = (judged.searched or {}).get("fallback")
-    layers = _layers(variant, proof, found["errors"], fallback)
+    skip = context.spec.models[judged.name].quantize.skip
+    layers = _layers(variant, proof, found["errors"], fallback, skip)
     return {
         "layers": layers,
         "histograms": _histograms(context, variant, layers),
@@ -158,6 +160,7 @@ def _layers(
     proof: Mapping[str, Any],
     errors: Sequence[Mapping[str, Any]],
     fallback: Optional[Mapping[str, Any]],
+    skip: Sequence[str],
 ) -> list[dict[str, Any]]:
     ran = {item["name"]: item for item in proof.get("layers", ())}
     strayed = {item["name"]: item for item in errors}
@@ -175,26 +178,39 @@ def _layers(
             "activations": layer["activations"],
             "output_sqnr_db": strayed.get(layer["name"], {}).get("output_sqnr_db"),
             "cosine": strayed.get(layer["name"], {}).get("cosine"),
-            "float_because": None if layer["int8"] else _why_float(variant, layer, fallback),
+            "float_because": None if layer["int8"] else why_float(variant.recipe, layer, fallback, skip),
         }
         for layer in variant.source.info["layers"]
     ]
 
 
-def _why_float(
-    variant: Variant, layer: Mapping[str, Any], fallback: Optional[Mapping[str, Any]]
+def why_float(
+    recipe: Optional[Recipe],
+    layer: Mapping[str, Any],
+    fallback: Optional[Mapping[str, Any]],
+    skip: Sequence[str],
 ) -> Optional[str]:
-    recipe = variant.recipe
+    """Why `recipe` does not run a layer in INT8, in words.
+
+    Args:
+        layer: `name` and `kind`.
+        fallback: the record of the search for layers, if there was one.
+        skip: layers that the spec keeps in float.
+    """
     if recipe is None:
         return None
     for item in (fallback or {}).get("excluded", ()):
         if layer["name"] in item["layers"] and layer["name"] in recipe.exclude:
             gave = item["gave_back"]
             return f"fallback: gives back {gave:.2f} points" if gave is not None else "fallback"
-    if layer["name"] in recipe.exclude:
+    if layer["name"] in skip:
         return "named under `quantize.skip`"
     if layer["kind"] not in recipe.kinds:
         return f"the recipe keeps {layer['kind']} in float"
+    if layer["name"] in recipe.exclude:
+        return (
+            "the recipe keeps it in float: its inputs are rounded badly, or the search for layers reverted it"
+        )
     return "the engine has no INT8 for it"
 
 
