@@ -270,6 +270,8 @@ def test_without_labels_the_result_says_what_its_figures_cannot(
     assert "of the 10 samples with labels: top-1 90.00% and" in told
     assert f"note: {limit}" in told
     assert limit in write.write(outcome.result, tmp_path / "report").read_text()
+    whole["agreement"]["kind"] = "boxes"
+    assert "boxes those of native FP32" in show.table(outcome.result)
 
 
 def test_with_labels_there_is_nothing_that_the_figures_cannot_say(

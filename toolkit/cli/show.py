@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 import click
 
+from toolkit.evaluation import agreement
 from toolkit.supervisor.switch import Switched
 
 
@@ -42,7 +43,7 @@ def table(result: Mapping[str, Any]) -> str:
 
 def _whole(whole: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     results = (
-        f"answers those of native FP32, {whole['native']:.2%} of its own"
+        f"{_unit(whole)} those of native FP32, {whole['native']:.2%} of its own"
         if whole.get("by") == "agreement"
         else f"results right, native FP32 {whole['native']:.2%}"
     )
@@ -51,6 +52,10 @@ def _whole(whole: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         f"{whole['lines']} {results} "
         f"({data['splits']['verdict']} validation samples of {data['directory']}); {whole['verdict']['reason']}"
     )
+
+
+def _unit(whole: Mapping[str, Any]) -> str:
+    return agreement.UNITS[whole["agreement"]["kind"]]
 
 
 def _agreement(found: Optional[Mapping[str, Any]]) -> list[str]:

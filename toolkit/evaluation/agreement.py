@@ -20,6 +20,9 @@ from toolkit.evaluation.ratios import METRICS
 
 Kind = Literal["text", "top1", "boxes"]
 
+# What is counted, in words; boxes are those of both answers.
+UNITS: Mapping[str, str] = {"text": "characters", "top1": "answers", "boxes": "boxes"}
+
 # The class of a box, None where it has none, and its corners.
 _Box = tuple[Any, Sequence[Sequence[float]]]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Optional
 
+from toolkit.evaluation import agreement
 from toolkit.report import text
 from toolkit.report.text import look_up
 
@@ -146,7 +147,8 @@ def _whole(evaluation: Mapping[str, Any]) -> str:
     if served is None or native is None or supposed(evaluation):
         return ""
     if look_up(whole, "by") == "agreement":
-        return f"; end to end {text.percent(served)} of the answers are those of native FP32"
+        unit = agreement.UNITS.get(str(look_up(whole, "agreement", "kind")), "answers")
+        return f"; end to end {text.percent(served)} of the {unit} are those of native FP32"
     lines = look_up(whole, "lines")
     of = f" of {text.counted(lines, 'line')}" if lines else ""
     return f"; end to end {text.percent(served)}{of} are right, {text.percent(native)} in native FP32"
