@@ -18,7 +18,7 @@ def deploy(build: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_an_unknown_pipeline_lists_those_there_are(tmp_path: Path) -> None:
     done = deploy(tmp_path, "--model", "nope")
     assert done.returncode == 3
-    assert "MODEL= takes one of: classification, ocr" in done.stderr
+    assert "MODEL= takes one of: classification, detection, ocr" in done.stderr
 
 
 def test_missing_data_says_what_data_takes(tmp_path: Path) -> None:

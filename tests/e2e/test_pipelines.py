@@ -23,6 +23,7 @@ PIPELINES = ROOT / "pipelines"
 _COUNTS = {"counts": {"calibration": 4, "search": 6, "validation": 12}}
 SMALL: dict[str, dict[str, Any]] = {
     "classification": _COUNTS,
+    "detection": _COUNTS,
     "ocr": PAGES,
     "orientation": {"pages": {"calibration": 1, "search": 1, "validation": 2}},
     "resnet50": _COUNTS,
