@@ -13,9 +13,16 @@ from typing import Any
 
 from toolkit.engines import weights
 from toolkit.engines.files import ModelFiles
-from toolkit.engines.selection import SELECTING
 from toolkit.engines.signature import Signature, Tensor
 from toolkit.errors import ModelError
+
+# Operators that select rows by comparing values: by type, the input slots that hold what is selected from.
+SELECTING = {
+    "multiclass_nms": ("BBoxes", "Scores"),
+    "multiclass_nms2": ("BBoxes", "Scores"),
+    "multiclass_nms3": ("BBoxes", "Scores"),
+    "matrix_nms": ("BBoxes", "Scores"),
+}
 
 
 def read(path: Path) -> Any:

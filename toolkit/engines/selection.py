@@ -8,14 +8,7 @@ from __future__ import annotations
 
 from toolkit.engines import graph as graphs
 from toolkit.engines.graph import Graph
-
-# By type, the input slots that hold what is selected from.
-SELECTING = {
-    "multiclass_nms": ("BBoxes", "Scores"),
-    "multiclass_nms2": ("BBoxes", "Scores"),
-    "multiclass_nms3": ("BBoxes", "Scores"),
-    "matrix_nms": ("BBoxes", "Scores"),
-}
+from toolkit.engines.program import SELECTING
 
 
 def without_selection(graph: Graph) -> Graph:
