@@ -11,6 +11,7 @@ MAKEFLAGS += --no-builtin-rules
 ## Variables
 MODEL ?= ocr#         pipeline to work on, a folder of pipelines/
 DATA ?=#              data to calibrate and evaluate with, instead of what the pipeline names
+FROM ?=#              model for `make inspect`: directory of an inference model, or a file of it
 TO ?=#                what `make rollback` goes to: fp32, or back to release; the release before if not given
 PRECISION ?=#         candidate to serve instead of the one that wins: int8, bf16 or fp32
 BUDGET ?=#            time for the search for INT8 candidates, or for `make tune`: 90s, 5m, 1h (the spec's if not given)
@@ -84,11 +85,13 @@ venv:
 	@$(BOOTSTRAP) ensure
 
 ## The whole way
-.PHONY: setup doctor deploy
+.PHONY: setup doctor inspect deploy
 setup: ## Make .venv from requirements.lock (every other target does so when it has to)
 	@$(BOOTSTRAP) setup
 doctor: venv ## Say what this machine lacks, what that means and what to do
 	@$(TOOLKIT) doctor $(PORT_OPTIONS) $(BUILD_OPTIONS) $(ARGS)
+inspect: venv ## Say what is in the model FROM: inputs, outputs, operators, what could run in INT8
+	@$(TOOLKIT) inspect $(if $(value FROM),$(call quoted,FROM)) $(ARGS)
 deploy: venv ## All stages of MODEL, from the trained model to a verified running service; or RELEASE, as it is
 	@$(TOOLKIT) deploy $(DEPLOY_OPTIONS) $(BUNDLE_OPTIONS) $(call option,--canary,CANARY) $(ARGS)
 

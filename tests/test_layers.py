@@ -38,6 +38,7 @@ RANKS = {
     "smoke": 3,
     "bundle": 5,
     "evaluation": 4,
+    "scaffold": 4,
     "gateway": 4,
     "serving": 4,
     "report": 5,

@@ -21,6 +21,7 @@ BACK = ("rollback",)
 RELEASING = ("release", "releases", "verify", "diff", "keygen")
 MEASURING = ("profile", "profile-model", "shapes", "tune", "chaos", "rollouts", "canary", "soak", "bench")
 MEASURING += ("overhead", "fuzz")
+BEGINNING = ("inspect",)
 ELSEWHERE = ("targets", "image", "image-build", "ci")
 OTHERS = (
     "setup",
@@ -48,6 +49,7 @@ SERVICE = ["--replicas", "3", "--api-keys", "k", "--tls-cert", "c", "--tls-key",
 VERSION = ["--version", "1.4.0"]
 EVERY_VARIABLE = {
     "DATA": "images",
+    "FROM": "model",
     "PRECISION": "int8",
     "TO": "fp32",
     "BUDGET": "5m",
@@ -102,7 +104,7 @@ def test_make_alone_lists_every_target_with_a_line_about_it() -> None:
     result = make()
     assert (result.returncode, result.stderr) == (0, "")
     listed = re.findall(r"^  ([a-z][a-z0-9-]*) +\S+ \S+", result.stdout, flags=re.MULTILINE)
-    every = {*STAGES, *DEPLOYING, *RUNNING, *BACK, *RELEASING, *MEASURING, *ELSEWHERE, *OTHERS}
+    every = {*BEGINNING, *STAGES, *DEPLOYING, *RUNNING, *BACK, *RELEASING, *MEASURING, *ELSEWHERE, *OTHERS}
     assert set(listed) == every
     assert len(listed) == len(set(listed))
 
@@ -112,6 +114,7 @@ def test_make_alone_lists_every_variable_with_its_default() -> None:
     assert variables == {
         "MODEL": "ocr",
         "DATA": "",
+        "FROM": "",
         "PRECISION": "",
         "TO": "",
         "BUDGET": "",
@@ -186,6 +189,7 @@ def test_a_target_is_the_command_of_its_name(target: str) -> None:
         (("diff",), [*DIST, "ocr-1.3.0", "ocr-1.4.0"]),
         (("keygen",), KEY),
         (("schema",), []),
+        (("inspect",), ["model"]),
     ],
 )
 def test_a_target_passes_on_what_its_command_takes_and_no_more(

@@ -78,7 +78,7 @@ def _program(directory: Path) -> Path:
 
 def _refuse_paddle3(directory: Path) -> None:
     for path in sorted(directory.glob("*.json")):
-        if _is_paddle3(path):
+        if is_paddle3(path):
             raise _paddle3_error(path)
 
 
@@ -90,7 +90,8 @@ def _paddle3_error(path: Path) -> ModelError:
     )
 
 
-def _is_paddle3(path: Path) -> bool:
+def is_paddle3(path: Path) -> bool:
+    """Whether the `.json` file `path` is a program of Paddle 3, by its first bytes."""
     head = path.read_bytes()[:4096]
     return b'"base_code"' in head or b'"program"' in head
 

@@ -1,0 +1,1 @@
+"""A pipeline for a model that the toolkit has never seen: looked at, guessed, written."""
