@@ -68,7 +68,7 @@ strict_option = click.option(
 data_option = click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Your data: a directory with calibration.txt and validation.txt in PaddleOCR's label format.",
+    help="Your data: a folder of images, or one with calibration.txt and validation.txt; README.md has the formats.",
 )
 
 _MODEL = [

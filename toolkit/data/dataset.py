@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from toolkit.data import labels
+from toolkit.data import folder, labels
 from toolkit.data.labels import Sample
 from toolkit.errors import DataError
 
@@ -59,6 +59,8 @@ class Dataset:
 def load(directory: Path) -> Dataset:
     """The dataset in `directory`: `calibration.txt`, `validation.txt` and, if there is one, `search.txt`.
 
+    A folder of images, or of JSON, without any list is divided by the digests of the files; see `toolkit.data.folder`.
+
     Where that is missing or empty, every fourth validation sample, by the digests of the files, is kept for the
     search, so that the verdict comes from samples that the search never saw.
 
@@ -69,12 +71,13 @@ def load(directory: Path) -> Dataset:
         raise DataError(
             "the data directory does not exist",
             where=str(directory),
-            remedy="DATA= takes a directory with calibration.txt and validation.txt; see `Your data` in README.md",
+            remedy="DATA= takes a folder of images, or one with calibration.txt and validation.txt; see `Your data` in "
+            "README.md",
         )
-    calibration = labels.read(directory / f"{CALIBRATION}.txt")
-    validation = labels.read(directory / f"{VALIDATION}.txt")
-    own = directory / f"{SEARCH}.txt"
-    search = labels.read(own) if _lists_something(own) else ()
+    if folder.is_plain(directory):
+        calibration, search, validation = folder.divided(directory)
+    else:
+        calibration, search, validation = _listed(directory)
     digests = _digests_of((*calibration, *search, *validation))
     _check_disjoint(directory, calibration, validation, digests)
     _check_disjoint(directory, search, validation, digests)
@@ -82,6 +85,17 @@ def load(directory: Path) -> Dataset:
         search, validation = _divided(validation, digests)
     warnings = _warnings(calibration, search, validation, digests)
     return Dataset(directory, calibration, search, validation, digests, warnings)
+
+
+Samples = tuple[Sample, ...]
+
+
+def _listed(directory: Path) -> tuple[Samples, Samples, Samples]:
+    """By the label files. A calibration list that is there and empty calibrates nothing, as that of a placeholder."""
+    first, own = directory / f"{CALIBRATION}.txt", directory / f"{SEARCH}.txt"
+    calibration = () if first.is_file() and not _lists_something(first) else labels.read(first)
+    validation = labels.read(directory / f"{VALIDATION}.txt")
+    return calibration, labels.read(own) if _lists_something(own) else (), validation
 
 
 def _lists_something(path: Path) -> bool:
@@ -122,7 +136,7 @@ def _warnings(
         copies = len(samples) - len({digests[sample.file] for sample in samples})
         if copies:
             found.append(f"{copies} of the {len(samples)} {name} samples are copies of others")
-        if len(samples) < few:
+        if 0 < len(samples) < few:
             found.append(f"only {len(samples)} samples for {name}")
     if search and search == validation:
         found.append(
