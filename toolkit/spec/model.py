@@ -160,6 +160,11 @@ class DataSpec(Section):
     code: tuple[str, ...] = Field(
         default=(), description="folders of code that it uses beside its own, relative to the pipeline's"
     )
+    placeholder: bool = Field(
+        default=False,
+        description="what the generator writes only stands in for requests, with an empty calibration.txt: without "
+        "DATA= nothing is calibrated, and only FP32 is tried",
+    )
 
 
 class GateSpec(Section):

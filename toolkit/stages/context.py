@@ -92,12 +92,19 @@ class Context:
         """Where the output of child processes goes."""
         return self.home / "logs"
 
+    @property
+    def calibrates(self) -> bool:
+        """Whether there is data to calibrate with: the user's, or the pipeline's own where that is no placeholder."""
+        return self.data is not None or not self.spec.data.placeholder
+
     def candidates_of(self, model: str) -> tuple[str, ...]:
-        """The precisions to try for `model`.
+        """The precisions to try for `model`; FP32 alone where there is nothing to calibrate with.
 
         The one that was asked for, except where the model names its own candidates and that is not among them. FP32,
         which is native where nothing else is served, every model has.
         """
+        if not self.calibrates:
+            return ("fp32",)
         own = self.spec.models[model].candidates
         if self.precision is None or (own and self.precision not in (*own, "fp32")):
             return self.spec.candidates_of(model)
@@ -115,10 +122,10 @@ class Context:
         return self.precision if asked_for else None
 
     def pipeline_code(self) -> str:
-        """Digest of the pipeline's folder: its code, and files that its code may read; not the spec, nor the docs."""
+        """Digest of the pipeline's folder: its code, and files that its code may read; not the spec, docs and tests."""
         if "pipeline code" not in self.known:
             self.known["pipeline code"] = digest.of_tree(
-                self.spec.directory, without=("pipeline.yml", "*.md", "*.pyc")
+                self.spec.directory, without=("pipeline.yml", "*.md", "*.pyc", "test_*.py")
             )
         return str(self.known["pipeline code"])
 

@@ -11,8 +11,17 @@ from toolkit import child, pipeline
 from toolkit.child import Progress
 from toolkit.data import dataset
 from toolkit.data.dataset import Dataset
+from toolkit.errors import DataError
+from toolkit.spec.load import SPEC_FILE
 from toolkit.stages.context import Context
 from toolkit.store import digest
+
+# Of a pipeline whose own data is a placeholder, where the user gives none.
+WITHOUT_DATA = (
+    "INT8 needs calibration data and none was given: nothing was calibrated, FP32 is served, and what it was compared "
+    "on only stands in for requests"
+)
+GIVE_DATA = "give a folder of typical requests with DATA= (see `Your data` in README.md)"
 
 # What decodes, draws and encodes any image.
 _IMAGING = ("pillow", "opencv-python-headless", "numpy")
@@ -32,13 +41,39 @@ class DatasetRef:
 
 
 def run(context: Context) -> DatasetRef:
-    """The dataset to calibrate and judge with."""
+    """The dataset to calibrate and judge with.
+
+    Raises:
+        DataError: the user's is not fit for that, or a precision was asked for that nothing could be calibrated for.
+    """
     if "dataset" not in context.known:
+        if not context.calibrates:
+            _check_without_data(context)
         directory = context.data.resolve() if context.data is not None else _own(context)
         checked = dataset.load(directory)
+        _check_calibration(context, checked)
         context.known["dataset"] = DatasetRef(checked, checked.digest())
     found: DatasetRef = context.known["dataset"]
     return found
+
+
+def _check_without_data(context: Context) -> None:
+    if context.precision in ("int8", "bf16"):
+        raise DataError(
+            f"{context.precision} was asked for, and there is no data to calibrate and judge it with",
+            where=f"{context.spec.directory / SPEC_FILE}: data.placeholder",
+            remedy=GIVE_DATA,
+        )
+    context.console.say(f"  warning: {WITHOUT_DATA}; {GIVE_DATA}")
+
+
+def _check_calibration(context: Context, found: Dataset) -> None:
+    if context.calibrates and not found.calibration:
+        raise DataError(
+            "the label file lists no sample",
+            where=str(found.directory / f"{dataset.CALIBRATION}.txt"),
+            remedy="list some tens; none of them may be in the other lists",
+        )
 
 
 def _own(context: Context) -> Path:

@@ -296,9 +296,12 @@ class _Evaluation:
                 "search": len(data.search),
                 "verdict": len(data.validation),
             },
-            "warnings": [*data.warnings, *self._warnings()],
+            "warnings": [*self._without_data(), *data.warnings, *self._warnings()],
             "limits": self._limits(),
         }
+
+    def _without_data(self) -> list[str]:
+        return [] if self.context.calibrates else [f"{dataset.WITHOUT_DATA}; {dataset.GIVE_DATA}"]
 
     def _limits(self) -> list[str]:
         """What no figure of this evaluation can say."""
