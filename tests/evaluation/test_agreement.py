@@ -11,6 +11,7 @@ from toolkit.evaluation import agreement
 from toolkit.evaluation.agreement import Difference, Kind, Rule, compare
 
 TEXT, TOP1, BOXES = Rule("text", "lines.text"), Rule("top1", "classes.name"), Rule("boxes", "lines.box")
+NUMBERS = Rule("numbers", "outputs")
 
 
 def lines(*texts: str) -> dict[str, Any]:
@@ -29,9 +30,14 @@ def boxes(*found: Any) -> dict[str, Any]:
     return {"lines": [{"box": box} for box in found]}
 
 
-SOME = {TEXT: lines("four"), TOP1: classes("cat"), BOXES: boxes(quad(0, 0, 10, 10))}
-NONE = {TEXT: lines(), TOP1: classes(), BOXES: boxes()}
-RULES = pytest.mark.parametrize("rule", [TEXT, TOP1, BOXES], ids=lambda rule: rule.kind)
+SOME = {
+    TEXT: lines("four"),
+    TOP1: classes("cat"),
+    BOXES: boxes(quad(0, 0, 10, 10)),
+    NUMBERS: {"outputs": [1.0]},
+}
+NONE = {TEXT: lines(), TOP1: classes(), BOXES: boxes(), NUMBERS: {"outputs": []}}
+RULES = pytest.mark.parametrize("rule", [TEXT, TOP1, BOXES, NUMBERS], ids=lambda rule: rule.kind)
 
 
 def test_differences_add_up_and_their_rate_is_that_of_the_sums() -> None:
@@ -96,6 +102,25 @@ def test_top1_may_be_a_member_alone() -> None:
 def test_boxes_differ_by_those_without_a_partner(second: Any, differing: int, of: int) -> None:
     first = boxes(quad(0, 0, 10, 10), quad(20, 0, 30, 10))
     assert compare(BOXES, first, second) == compare(BOXES, second, first) == Difference(differing, of)
+
+
+@pytest.mark.parametrize(
+    ("second", "differing", "of"),
+    [
+        ({"a": [[100.0, 1.0]], "b": 0.5}, 0, 3),
+        ({"a": [[95.0, 6.0]], "b": 0.5}, 0, 3),  # a twentieth of 100
+        ({"a": [[94.0, 6.1]], "b": 0.5}, 2, 3),
+        ({"a": [[100.0, 1.0]], "b": 0.4}, 1, 3),  # small, and large for its array
+        ({"a": [[100.0, 1.0, 1.0]], "b": 0.5}, 4, 4),
+        ({"a": [[100.0]], "b": [1.0, 0.5]}, 3, 3),  # as many, in other arrays
+        ({"a": [[100.0, 1.0]]}, 3, 3),
+    ],
+)
+def test_numbers_differ_where_they_are_apart_by_a_part_of_their_arrays_largest(
+    second: Any, differing: int, of: int
+) -> None:
+    one, other = {"outputs": {"a": [[100.0, 1.0]], "b": 0.5}}, {"outputs": second}
+    assert compare(NUMBERS, one, other) == compare(NUMBERS, other, one) == Difference(differing, of)
 
 
 def test_boxes_without_an_area_agree_with_themselves() -> None:

@@ -169,7 +169,7 @@ def test_an_unknown_key_that_resembles_none_is_not_corrected(pipelines: Path) ->
         (lambda data: data.update(serving=None), "`serving` is None"),
         (
             lambda data: data.update(agreement={"kind": "taste", "path": "lines.text"}),
-            "`agreement.kind` is 'taste', must be 'text', 'top1' or 'boxes'",
+            "`agreement.kind` is 'taste', must be 'text', 'top1', 'boxes' or 'numbers'",
         ),
         (
             lambda data: data.update(agreement={"kind": "text", "path": "lines.0.text"}),

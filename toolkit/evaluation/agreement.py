@@ -15,10 +15,13 @@ from rapidfuzz.distance import Levenshtein
 from typing_extensions import Literal
 
 from toolkit.evaluation import metrics, paired
-from toolkit.evaluation.metrics import Boxes, Counts
+from toolkit.evaluation.metrics import Boxes, Counts, Floats
 from toolkit.evaluation.ratios import METRICS
 
-Kind = Literal["text", "top1", "boxes"]
+Kind = Literal["text", "top1", "boxes", "numbers"]
+
+# Of the largest number of an array: two numbers that are further apart differ.
+TOLERANCE = 0.05
 
 # What is counted, in words; boxes are those of both answers.
 UNITS: Mapping[str, str] = {"text": "characters", "top1": "answers", "boxes": "boxes"}
@@ -40,6 +43,8 @@ class Rule:
             over union of 0.5 or more, PASCAL VOC's criterion (Everingham et al., IJCV 88, 2010); each box has one at
             most, those that overlap most are paired first. What does not differ is then the F-measure of one answer
             against the other, 2 pairs / boxes of both (van Rijsbergen, Information Retrieval, 1979).
+            `numbers`: those of an array, or of each array of an object, that are apart by more than a twentieth of the
+            array's largest, in magnitude.
         path: `member` of the answer, or `list.member`: that member of each item of the list.
         classes: likewise, of `boxes` alone: where the class of each box is; partners have the same. None: any has.
     """
@@ -167,6 +172,23 @@ def _named(values: Sequence[Any]) -> Sequence[Any]:
     return list(values)
 
 
+def _numbers(value: Any) -> Floats:
+    """(n, 2): each number of an array however deep, or of the arrays of an object, and which array it is of."""
+    arrays = [value[name] for name in sorted(value)] if isinstance(value, dict) else [_items(value)]
+    flat = [np.asarray(array, float).ravel() for array in arrays]
+    found = [np.stack([array, np.full(array.shape, number)], axis=1) for number, array in enumerate(flat)]
+    return np.concatenate([np.zeros((0, 2)), *found])
+
+
+def _apart(first: Floats, second: Floats) -> int:
+    if first.shape != second.shape or (first[:, 1] != second[:, 1]).any():
+        return max(len(first), len(second))
+    group = first[:, 1].astype(int)
+    largest = np.zeros(group.max(initial=0) + 1)
+    np.maximum.at(largest, group, np.maximum(np.abs(first[:, 0]), np.abs(second[:, 0])))
+    return int((np.abs(first[:, 0] - second[:, 0]) > TOLERANCE * largest[group]).sum())
+
+
 def _boxes(value: Any) -> list[_Box]:
     """Corners of each, without a class."""
     boxes = np.asarray(_items(value), dtype=float)
@@ -208,4 +230,5 @@ _KINDS: Mapping[str, _Kind] = {
     "text": _Kind(_text, max, Levenshtein.distance),
     "top1": _Kind(_first, lambda *_: 1, lambda first, second: int(first != second)),
     "boxes": _Kind(_boxes, lambda first, second: first + second, _unmatched),
+    "numbers": _Kind(_numbers, max, _apart),
 }

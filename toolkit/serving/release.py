@@ -125,7 +125,7 @@ class Agreement(_Part):
         samples: how many there were.
     """
 
-    kind: Literal["text", "top1", "boxes"]
+    kind: Literal["text", "top1", "boxes", "numbers"]
     path: str
     classes: Optional[str] = None
     rate: float

@@ -437,9 +437,10 @@ class OutputSpec(Section):
 class AgreementSpec(Section):
     """How whole answers of two precisions, or of two releases, are compared with each other: without labels."""
 
-    kind: Literal["text", "top1", "boxes"] = Field(
+    kind: Literal["text", "top1", "boxes", "numbers"] = Field(
         description="text: edit distance of lines, in characters; top1: whether the first item is the same; "
-        "boxes: those without a partner at an overlap of 0.5"
+        "boxes: those without a partner at an overlap of 0.5; numbers: those of an array, or of the arrays of an "
+        "object, that are apart by more than a twentieth of its largest"
     )
     path: AnswerPath
     classes: Optional[AnswerPath] = Field(
