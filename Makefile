@@ -11,7 +11,9 @@ MAKEFLAGS += --no-builtin-rules
 ## Variables
 MODEL ?= ocr#         pipeline to work on, a folder of pipelines/
 DATA ?=#              data to calibrate and evaluate with, instead of what the pipeline names
-FROM ?=#              model for `make inspect`: directory of an inference model, or a file of it
+FROM ?=#              model for `make new` and `inspect`: directory of an inference model, or a file of it
+LIKE ?=#              kind of pipeline that `make new` writes: classification, detection or tensor (guessed if not given)
+COPY ?=#              1: `make new` copies the model's files into the pipeline's folder
 TO ?=#                what `make rollback` goes to: fp32, or back to release; the release before if not given
 PRECISION ?=#         candidate to serve instead of the one that wins: int8, bf16 or fp32
 BUDGET ?=#            time for the search for INT8 candidates, or for `make tune`: 90s, 5m, 1h (the spec's if not given)
@@ -70,6 +72,8 @@ BUNDLE_OPTIONS = $(if $(value RELEASE),$(call option,--release,RELEASE) $(DIST_O
 DEPLOY_OPTIONS = $(STAGE_OPTIONS) $(PORT_OPTIONS) $(call option,--replicas,REPLICAS) \
     $(call option,--api-keys,API_KEYS) $(call option,--tls-cert,TLS_CERT) $(call option,--tls-key,TLS_KEY) \
     $(call option,--tls-client-ca,TLS_CLIENT_CA)
+NEW_OPTIONS = $(call option,--model,MODEL) $(call option,--from,FROM) $(call option,--like,LIKE) \
+    $(call option,--data,DATA) $(if $(filter-out 0,$(COPY)),--copy)
 TUNE_OPTIONS = $(call option,--target-p99,TARGET_P99_MS) $(call option,--memory-mb,MEMORY_MB)
 IMAGE_OPTIONS = $(call option,--version,VERSION) $(call option,--base,BASE)
 
@@ -85,13 +89,15 @@ venv:
 	@$(BOOTSTRAP) ensure
 
 ## The whole way
-.PHONY: setup doctor inspect deploy
+.PHONY: setup doctor inspect new deploy
 setup: ## Make .venv from requirements.lock (every other target does so when it has to)
 	@$(BOOTSTRAP) setup
 doctor: venv ## Say what this machine lacks, what that means and what to do
 	@$(TOOLKIT) doctor $(PORT_OPTIONS) $(BUILD_OPTIONS) $(ARGS)
 inspect: venv ## Say what is in the model FROM: inputs, outputs, operators, what could run in INT8
 	@$(TOOLKIT) inspect $(if $(value FROM),$(call quoted,FROM)) $(ARGS)
+new: venv ## Write the pipeline MODEL for a model of your own, FROM, ready to deploy (LIKE=, DATA=, COPY=1)
+	@$(TOOLKIT) new $(NEW_OPTIONS) $(ARGS)
 deploy: venv ## All stages of MODEL, from the trained model to a verified running service; or RELEASE, as it is
 	@$(TOOLKIT) deploy $(DEPLOY_OPTIONS) $(BUNDLE_OPTIONS) $(call option,--canary,CANARY) $(ARGS)
 

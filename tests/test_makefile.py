@@ -21,7 +21,7 @@ BACK = ("rollback",)
 RELEASING = ("release", "releases", "verify", "diff", "keygen")
 MEASURING = ("profile", "profile-model", "shapes", "tune", "chaos", "rollouts", "canary", "soak", "bench")
 MEASURING += ("overhead", "fuzz")
-BEGINNING = ("inspect",)
+BEGINNING = ("inspect", "new")
 ELSEWHERE = ("targets", "image", "image-build", "ci")
 OTHERS = (
     "setup",
@@ -50,6 +50,8 @@ VERSION = ["--version", "1.4.0"]
 EVERY_VARIABLE = {
     "DATA": "images",
     "FROM": "model",
+    "LIKE": "tensor",
+    "COPY": "1",
     "PRECISION": "int8",
     "TO": "fp32",
     "BUDGET": "5m",
@@ -115,6 +117,8 @@ def test_make_alone_lists_every_variable_with_its_default() -> None:
         "MODEL": "ocr",
         "DATA": "",
         "FROM": "",
+        "LIKE": "",
+        "COPY": "",
         "PRECISION": "",
         "TO": "",
         "BUDGET": "",
@@ -190,6 +194,7 @@ def test_a_target_is_the_command_of_its_name(target: str) -> None:
         (("keygen",), KEY),
         (("schema",), []),
         (("inspect",), ["model"]),
+        (("new",), ["--model", "ocr", "--from", "model", "--like", "tensor", "--data", "images", "--copy"]),
     ],
 )
 def test_a_target_passes_on_what_its_command_takes_and_no_more(

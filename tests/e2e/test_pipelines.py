@@ -39,10 +39,11 @@ def deployed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[s
     plan = spec.load(PIPELINES, name)
     data.mkdir()
     generator = pipeline.resolve(plan.directory, plan.data.generator)
-    generator(data, {**plan.data.options, **SMALL[name]}, lambda done, total: None)
+    generator(data, {**plan.data.options, **SMALL.get(name, {})}, lambda done, total: None)
     try:
         run(
-            "deploy", name, build, "--data", str(data), "--budget", "60s",
+            # A pipeline that somebody has added may have data that only stands in for requests.
+            "deploy", name, build, *(["--data", str(data)] if name in SMALL else []), "--budget", "60s",
             "--http-port", str(ports[0]), "--grpc-port", str(ports[1]),
         )  # fmt: skip
         yield name, data, *ports
@@ -80,5 +81,5 @@ def test_a_pipeline_is_deployed_and_answers_the_same_over_every_protocol(
         assert output.path.partition(".")[0] in answer
 
 
-def test_every_pipeline_has_small_data_here() -> None:
-    assert sorted(SMALL) == spec.available(PIPELINES)
+def test_small_data_is_for_pipelines_that_there_are() -> None:
+    assert set(SMALL) <= set(spec.available(PIPELINES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,22 @@ def test_each_place_is_a_whole_release_with_models_of_its_own(rendered: Path) ->
 
 def test_nothing_of_the_store_is_in_a_release(rendered: Path) -> None:
     assert [str(path.relative_to(rendered)) for path in rendered.rglob("manifest.json")] == ["manifest.json"]
+
+
+def test_models_and_tests_of_the_pipelines_folder_are_in_no_release(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    planted.install_convert(monkeypatch, tmp_path)
+    outcome = planted.evaluated(World(), monkeypatch, tmp_path)
+    folder = tmp_path / "ocr"
+    shutil.copytree(outcome.context.spec.directory, folder)
+    for name in ("test_ops.py", "inference_model/inference.pdmodel"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    context = replace(outcome.context, spec=outcome.context.spec.placed_in(folder))
+    code = render.run(context, outcome).path / release.PIPELINE_DIR
+    left = {path.name for path in folder.iterdir()} - {path.name for path in code.iterdir()}
+    assert left == {"test_ops.py", "inference_model"}
 
 
 def test_a_release_knows_the_levels_that_it_was_judged_at(rendered: Path) -> None:

@@ -22,6 +22,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 COMMANDS = {
     "deploy": "deploy:deploy",
     "doctor": "doctor:doctor",
+    "new": "new:new",
     "inspect": "inspect:inspect_command",
     **{
         name: f"stages:{name}_command"

@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 from toolkit import templates
 from toolkit.doctor import HTTP_PORT
+from toolkit.scaffold.plan import COPY
 from toolkit.serving import config, monitoring, release
 from toolkit.serving.release import (
     CONFIG_FILE,
@@ -31,6 +32,9 @@ from toolkit.store.artifact import Artifact
 _CONFIG_TEMPLATE, _RELEASE_TEMPLATE = "serving/config.yml.j2", "serving/release.yml.j2"
 
 _TEMPLATES = ("serving", "monitoring", "web")
+
+# Of a pipeline's folder; the model is in the release as it is served.
+_NOT_OF_A_RELEASE = shutil.ignore_patterns("__pycache__", "*.pyc", "test_*.py", COPY)
 
 # What runs around a release: a change of it, too, starts the service anew with the next deployment.
 _SERVICE_CODE = (
@@ -173,9 +177,7 @@ def _render_part(context: Context, outcome: Outcome, part: _Part, target: Path) 
         shutil.copytree(
             artifact.path, target / MODELS_DIR / name, ignore=shutil.ignore_patterns("manifest.json")
         )
-    shutil.copytree(
-        context.spec.directory, target / PIPELINE_DIR, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
-    )
+    shutil.copytree(context.spec.directory, target / PIPELINE_DIR, ignore=_NOT_OF_A_RELEASE)
     shutil.copytree(outcome.artifact.path / part.source / GOLDEN_DIR, target / GOLDEN_DIR)
     _render_configs(context, outcome, part, target)
     _render_monitoring(context, target / MONITORING_DIR)

@@ -1,0 +1,84 @@
+"""`toolkit new` on a model of the repository's packages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.engines.test_export import CLASSIFIER
+from tests.scaffold.models import model
+from toolkit import spec
+from toolkit.cli import new as command
+from toolkit.errors import ModelError, SpecError
+from toolkit.scaffold import look
+
+
+def invoke(pipelines: Path, *arguments: str, source: Path = CLASSIFIER, name: str = "mine") -> Result:
+    words = ["--model", name, "--from", str(source), "--pipelines", str(pipelines), *arguments]
+    return CliRunner().invoke(command.new, words)
+
+
+def test_a_pipeline_is_written_and_said_what_it_is_taken_for_and_how_to_go_on(tmp_path: Path) -> None:
+    result = invoke(tmp_path, "--shape", "x=1,3,48,192")
+    assert result.exit_code == 0, result.output
+    assert "kind         classification: an image in, 2 scores out" in result.output
+    assert "tried        image [1, 3, 48, 192] -> scores [1, 2]" in result.output
+    assert "make deploy MODEL=mine DATA=" in result.output
+    assert "INT8 needs data" in result.output
+    assert spec.load(tmp_path, "mine").models["net"].options["size"] == [48, 192]
+
+
+def test_data_with_classes_decides_what_it_is_judged_by(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("a", "b"):
+        (data / f"{name}.jpg").write_text(name)
+    (data / "calibration.txt").write_text("a.jpg 0\n")
+    (data / "validation.txt").write_text("b.jpg 1\n")
+    result = invoke(tmp_path / "pipelines", "--data", str(data), "--json")
+    assert json.loads(result.output)["judge"] == "labels"
+    assert spec.load(tmp_path / "pipelines", "mine").judge == "judge:Answers"
+
+
+def test_nothing_is_written_over_a_pipeline(tmp_path: Path) -> None:
+    assert invoke(tmp_path).exit_code == 0
+    before = (tmp_path / "mine" / "pipeline.yml").read_text()
+    result = invoke(tmp_path, "--like", "classification")
+    assert isinstance(result.exception, SpecError)
+    assert "nothing of it is overwritten" in str(result.exception)
+    assert (tmp_path / "mine" / "pipeline.yml").read_text() == before
+
+
+def test_half_an_ocr_is_refused_with_the_way_to_do_it_by_hand(tmp_path: Path) -> None:
+    result = invoke(tmp_path, "--like", "ocr")
+    assert isinstance(result.exception, SpecError)
+    assert "pipelines/ocr" in str(result.exception.remedy)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_model_that_does_not_run_is_refused_and_nothing_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ModelError("the probe inference failed")
+
+    monkeypatch.setattr(look, "tried", fail)
+    assert isinstance(invoke(tmp_path).exception, ModelError)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_what_cannot_be_deployed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look, "inspect", lambda path: model({"x": (1,)}, {"y": (1,)}, format_="pir"))
+    result = invoke(tmp_path)
+    assert isinstance(result.exception, ModelError)
+    assert "FLAGS_enable_pir_api=0" in str(result.exception.remedy)
+
+
+@pytest.mark.parametrize("shape", ["x", "x=", "x=1,0", "x=1;3", "=1,3"])
+def test_a_malformed_shape_is_refused(tmp_path: Path, shape: str) -> None:
+    result = invoke(tmp_path, "--shape", shape)
+    assert result.exit_code == 2
+    assert "is no shape of an input" in result.output
