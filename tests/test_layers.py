@@ -20,6 +20,7 @@ RANKS = {
     "ports": 1,
     "cgroup": 1,
     "content": 1,
+    "hardware": 1,
     "lockfile": 1,
     "mailbox": 1,
     "templates": 1,

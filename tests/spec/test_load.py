@@ -45,6 +45,11 @@ class Judge: ...
 
 @pytest.fixture
 def pipelines(tmp_path: Path) -> Path:
+    return pipeline_folder(tmp_path)
+
+
+def pipeline_folder(tmp_path: Path) -> Path:
+    """A folder of pipelines with that of `SPEC`, which lacks its spec."""
     folder = tmp_path / "pipelines" / "tiny"
     (folder / "model").mkdir(parents=True)
     (folder / "pages").mkdir()

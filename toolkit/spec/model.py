@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 from typing_extensions import Literal
 
 from toolkit.content.kinds import Kind
+from toolkit.hardware import HARDWARE, Hardware, TargetName
+from toolkit.spec import hardware as rules
+from toolkit.spec.hardware import CppSpec, DeviceSpec
+from toolkit.spec.section import Section
 
 Reference = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 # A judge of this name needs no labels.
@@ -24,12 +28,6 @@ AnswerPath = Annotated[
         description="`member` of the answer, or `list.member`: that member of each item of the list",
     ),
 ]
-
-
-class Section(BaseModel):
-    """A part of the spec: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class TensorSpec(Section):
@@ -501,6 +499,14 @@ class PipelineSpec(Section):
     targets: TargetsSpec = Field(default_factory=TargetsSpec)
     # Of no stage's key: what is tried changes nothing of what is built.
     tune: TuneSpec = Field(default_factory=TuneSpec, exclude=True)
+    # Of a stage's key only where they say something: else what was built without them would be built again.
+    target: TargetName = Field(
+        default="x86-cpu", exclude=True, description="hardware that serves; what is not x86-cpu was never run"
+    )
+    device: DeviceSpec = Field(default_factory=DeviceSpec, exclude=True)
+    cpp: Optional[CppSpec] = Field(
+        default=None, exclude=True, description="given: Paddle Serving's C++ server serves"
+    )
 
     _directory: Path = PrivateAttr(default=Path())
 
@@ -544,6 +550,30 @@ class PipelineSpec(Section):
                     known = ", ".join(self.models[name].options)
                     raise ValueError(f"tune.options.{name}: {key!r} is none of the model's options {known}")
         return self
+
+    @model_validator(mode="after")
+    def _for_its_hardware(self) -> PipelineSpec:
+        problem = rules.problem(
+            self.hardware, self.device, self.cpp, self.steps, self.engines, self.gate.levels
+        )
+        if problem:
+            raise ValueError(problem)
+        return self
+
+    @property
+    def hardware(self) -> Hardware:
+        """What `target` names."""
+        return HARDWARE[self.target]
+
+    @property
+    def judged_in(self) -> Optional[str]:
+        """The only precision that models are judged in; None: those of `candidates`."""
+        return rules.judged_in(self.hardware, self.device, self.cpp)
+
+    @property
+    def device_precision(self) -> str:
+        """The precision that the device of `target` runs the models in; not for x86-cpu."""
+        return rules.precision_on(self.hardware, self.device)
 
     @property
     def directory(self) -> Path:

@@ -17,7 +17,8 @@ from pydantic import Field, ValidationError
 from typing_extensions import Literal
 
 from toolkit.errors import SpecError
-from toolkit.spec.model import PipelineSpec, Section, ServingSpec
+from toolkit.spec.model import PipelineSpec, ServingSpec
+from toolkit.spec.section import Section
 
 TUNED_FILE = "tuning.yml"
 
