@@ -216,6 +216,10 @@ lock: venv ## Resolve setup.cfg into requirements.lock again (ARGS=--upgrade for
 	    --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
 	    --no-build-isolation-package lac \
 	    --output-file requirements.lock $(ARGS)
+	@$(BIN)/uv pip compile requirements-device.in --no-deps --quiet \
+	    --python $(BIN)/python --python-version 3.9 --python-platform x86_64-unknown-linux-gnu \
+	    --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+	    --output-file requirements-device.lock $(ARGS)
 schema: venv ## Write the JSON schema of pipeline.yml
 	@$(TOOLKIT) schema $(ARGS)
 clean: venv ## Remove BUILD and the caches; refuses while a service of BUILD runs

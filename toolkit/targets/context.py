@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Optional
 
 from toolkit import templates
+from toolkit.hardware import DEFAULT, HARDWARE, Hardware
 from toolkit.targets import packages
 
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc")
@@ -24,6 +25,7 @@ def assembled(
     spec: Optional[Path] = None,
     code: Iterable[str] = (),
     engines: Iterable[str] = (),
+    hardware: Hardware = HARDWARE[DEFAULT],
 ) -> Iterator[Path]:
     """Such a folder, gone afterwards.
 
@@ -34,11 +36,12 @@ def assembled(
         spec: the folder of a pipeline, for the build side, which gets the whole lock too.
         code: further folders that the pipeline uses, relative to its own.
         engines: that its models run in.
+        hardware: that the service runs on; the build side runs on the default.
     """
     with TemporaryDirectory(dir=beside, prefix=".image-") as name:
         folder = Path(name)
         (folder / "requirements").mkdir()
-        for file, text in packages.requirements(pipeline, engines).items():
+        for file, text in packages.requirements(pipeline, engines, hardware).items():
             (folder / "requirements" / file).write_text(text, encoding="utf-8")
         for part in (templates.TEMPLATES, templates.TEMPLATES.with_name("toolkit")):
             shutil.copytree(part, folder / part.name, ignore=_LEFT_OUT)

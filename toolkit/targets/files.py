@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from toolkit import templates
-from toolkit.errors import TemplateError
+from toolkit.errors import SpecError, TemplateError
 from toolkit.spec.model import PipelineSpec
 from toolkit.targets import ci, packages
 from toolkit.targets.plan import UNRELEASED, plan
@@ -27,13 +27,20 @@ def render(spec: PipelineSpec, targets: Iterable[str] = TARGETS, version: str = 
     """The text of each file, by its path below the folder of all targets.
 
     Raises:
+        SpecError: the C++ server serves, which has none of the pages that a front door has.
         TemplateError: a template cannot be rendered, or what should be YAML is none.
     """
+    if spec.cpp is not None:
+        raise SpecError(
+            "what is rendered asks a front door whether it is well, and the C++ server has none",
+            remedy="leave `cpp` out of pipeline.yml to render targets",
+        )
     values = plan(spec, version)
     variables: dict[str, Any] = {
         "spec": spec,
         "plan": values,
         "targets": spec.targets,
+        "hardware": spec.hardware,
         "steps": ci.steps(spec.name),
         "uv": packages.version("uv"),
     }

@@ -10,10 +10,13 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from toolkit import lockfile
+from toolkit.hardware import DEFAULT, HARDWARE, Hardware
 from toolkit.lockfile import Locked
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK, SETUP = ROOT / "requirements.lock", ROOT / "setup.cfg"
+# What other hardware has in the place of packages of the lock.
+DEVICE_LOCK = ROOT / "requirements-device.lock"
 
 # What installs and builds the rest.
 INSTALLER = ("pip", "setuptools", "wheel")
@@ -22,8 +25,12 @@ _SERVE = "serve"
 _NAME = re.compile(r"^[A-Za-z0-9][\w.-]*")
 
 
-def requirements(pipeline: str, engines: Iterable[str] = ()) -> Mapping[str, str]:
-    """Requirements files by their names: `installer.txt`, to be installed first, and `service.txt`.
+def requirements(
+    pipeline: str, engines: Iterable[str] = (), hardware: Hardware = HARDWARE[DEFAULT]
+) -> Mapping[str, str]:
+    """Requirements files by their names: `installer.txt`, to be installed first, `service.txt`, and `device.txt`.
+
+    The last is there where the hardware has packages of its own.
 
     Args:
         pipeline: what it needs is in the extra of its name in `setup.cfg`, if there is one.
@@ -31,10 +38,16 @@ def requirements(pipeline: str, engines: Iterable[str] = ()) -> Mapping[str, str
     """
     locked = lockfile.read(LOCK)
     needed = _closure(locked, _roots(("install_requires", _SERVE, pipeline, *engines)))
-    return {
+    service = needed - set(INSTALLER) - set(hardware.packages)
+    found = {
         "installer.txt": "".join(locked[name].text for name in INSTALLER),
-        "service.txt": "".join(locked[name].text for name in sorted(needed - set(INSTALLER))),
+        "service.txt": "".join(locked[name].text for name in sorted(service)),
     }
+    own = sorted(name for name in hardware.packages.values() if name is not None)
+    if own:
+        devices = lockfile.read(DEVICE_LOCK)
+        found["device.txt"] = "".join(devices[name].text for name in own)
+    return found
 
 
 def version(name: str) -> str:

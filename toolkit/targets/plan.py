@@ -56,7 +56,8 @@ class Plan:
 def plan(spec: PipelineSpec, version: str = UNRELEASED) -> Plan:
     """What follows from a pipeline's spec."""
     serving, targets = spec.serving, spec.targets
-    replicas = serving.replicas or max(1, targets.cpus // serving.threads)
+    by_cores = 1 if spec.hardware.resource else max(1, targets.cpus // serving.threads)
+    replicas = serving.replicas or by_cores
     fresh = 1 + (serving.standby != "none")
     label = spec.name.replace("_", "-").rstrip("-")
     return Plan(
