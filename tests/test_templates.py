@@ -72,7 +72,7 @@ def variables() -> dict[str, Any]:
         canary=CanarySpec(steps=(7, 70)),
         watch=WatchSpec(window=50),
     )
-    told = {"level": None, "levels": ["AVX2"], "agreement": AGREEMENT}
+    told = {"level": None, "levels": ["AVX2"], "agreement": AGREEMENT, "device": None}
     return {"spec": spec, **told, "steps": [STEP, {**STEP, "name": "rec"}]}
 
 

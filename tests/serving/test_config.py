@@ -153,3 +153,23 @@ def test_batching_with_a_timeout_is_accepted() -> None:
     data = changed("op.det.batch_size", 8)
     data["op"]["det"]["auto_batching_timeout"] = 2000
     config.check(data, where="")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("device_type", 7, "it would run on the CPU"),
+        ("device_type", -1, "it would run on the CPU"),
+        ("devices", "", "it ends the server's start"),
+        ("precision", "half", "it would run in fp32"),
+    ],
+)
+def test_a_device_that_the_server_would_pass_over_is_refused(key: str, value: Any, message: str) -> None:
+    data = copy.deepcopy(CONFIG)
+    device = {"device_type": 1, "devices": "0", "precision": "fp16"}
+    data["op"]["rec"]["local_service_conf"] = device
+    config.check(data, where="")
+    device[key] = value
+    told = refusal(data)
+    assert told.startswith(f"`op.rec.local_service_conf.{key}` has an unsafe value")
+    assert message in told

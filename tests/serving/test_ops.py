@@ -44,7 +44,7 @@ def warmed(folder: str, seconds: float, progress: Progress) -> list[str]:
     met: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ops, "WarmUp", lambda *_: lambda infer, *_: met.append(infer))
-        patch.setattr(ops, "_load", lambda directory, item, beat: item.name)
+        patch.setattr(ops, "_load", lambda directory, plan, item, beat: item.name)
         patch.setattr(pipeline, "resolve", lambda code, name: lambda options: None)
         patch.setattr(signature, "read", lambda place: None)
         ops.build(Path("release"), release(), lambda: None, warm_seconds=seconds, deadline=0.0)

@@ -61,6 +61,12 @@ LOCAL_SERVICE_KEYS: Mapping[str, type] = {
     "min_subgraph_size": int,
 }
 
+# local_service_handler.py and local_predict.py: 0 CPU, 1 GPU, 2 TensorRT, 3 ARM, 4 Kunlun, 5 and 6 Ascend 310 and 910.
+# With another number it only logs an error and runs on the CPU; with another precision it warns and runs in fp32.
+_DEVICE_TYPES = range(7)
+_WITH_DEVICES = (1, 2, 4, 5, 6)
+_PRECISIONS = ("fp32", "fp16", "int8", "bf16")
+
 
 def check(config: Any, where: str) -> None:
     """Check a parsed config.yml.
@@ -78,6 +84,7 @@ def check(config: Any, where: str) -> None:
             op.get("local_service_conf", {}), LOCAL_SERVICE_KEYS, f"op.{name}.local_service_conf.", where
         )
         _check_op(op, name, where)
+        _check_device(op.get("local_service_conf", {}), f"op.{name}.local_service_conf.", where)
     if dag.get("retry", 1) != 1:
         raise _unsafe("dag.retry", "one timeout then hangs the service for good; it must be 1", where)
     if not dag.get("is_thread_op", True):
@@ -108,6 +115,18 @@ def _check_op(op: Mapping[str, Any], name: str, where: str) -> None:
     if op.get("batch_size", 1) > 1 and op.get("auto_batching_timeout", -1) <= 0:
         raise _unsafe(
             f"op.{name}.batch_size", "a lone request then waits for ever; set auto_batching_timeout", where
+        )
+
+
+def _check_device(conf: Mapping[str, Any], path: str, where: str) -> None:
+    kind = conf.get("device_type", 0)
+    if kind not in _DEVICE_TYPES:
+        raise _unsafe(f"{path}device_type", "it would run on the CPU; it must be 0 to 6", where)
+    if kind in _WITH_DEVICES and not conf.get("devices"):
+        raise _unsafe(f"{path}devices", "it ends the server's start; give the number of a device", where)
+    if conf.get("precision", "fp32") not in _PRECISIONS:
+        raise _unsafe(
+            f"{path}precision", f"it would run in fp32; it must be one of {', '.join(_PRECISIONS)}", where
         )
 
 

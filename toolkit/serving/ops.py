@@ -18,8 +18,9 @@ from toolkit.content import read
 from toolkit.content.kinds import Kind
 from toolkit.content.read import ContentError
 from toolkit.engines import model, signature
+from toolkit.hardware import DEFAULT
 from toolkit.pipeline import Payload, RequestError, Step
-from toolkit.serving import fields
+from toolkit.serving import device, fields
 from toolkit.serving.format import SERVER
 from toolkit.serving.model_thread import ModelThread
 from toolkit.serving.release import MODELS_DIR, PIPELINE_DIR, Release, StepRelease
@@ -190,7 +191,7 @@ def build(directory: Path, release: Release, beat: Beat, warm_seconds: float, de
     capacity = min(item.predictor_options.cache_capacity for item in release.steps)
     warm_up = WarmUp(warm_seconds, deadline, capacity, release.limits.memory_limit_megabytes)
     for item in release.steps:
-        models[item.name] = _load(directory, item, beat)
+        models[item.name] = _load(directory, release, item, beat)
         step = pipeline.resolve(code, item.step)(item.options)
         # Native kernels are the same for all shapes; the others are compiled for each.
         if warm_seconds and item.predictor_options.backend != "native":
@@ -201,8 +202,11 @@ def build(directory: Path, release: Release, beat: Beat, warm_seconds: float, de
     return Graph(Answer(before, pipeline.resolve(code, release.response)), ops, models)
 
 
-def _load(directory: Path, item: StepRelease, beat: Beat) -> ModelThread:
+def _load(directory: Path, release: Release, item: StepRelease, beat: Beat) -> ModelThread:
     path = _place(directory, item)
+    if release.target != DEFAULT:
+        logger.warning("%s is loaded for %s, on which nobody has verified it", item.name, release.target)
+        return ModelThread(item.name, lambda: device.load(directory, path, item), beat)
     loaded = ModelThread(item.name, lambda: model.load(path, item.predictor_options), beat)
     logger.info("loaded %s in %s, by %s", item.name, item.precision, item.predictor_options.engine)
     return loaded

@@ -1,6 +1,7 @@
 """A rendered release: all that a service needs, in one directory that can be moved.
 
 config.yml           Paddle Serving's own configuration
+cpp.yml              arguments of its C++ server; left out where the Python pipeline serves
 release.yml          models, options, steps and limits, as this module reads them
 models/<name>/       serving_server/ and serving_client/
 pipeline/            the pipeline's own code
@@ -18,12 +19,13 @@ from pathlib import Path
 from typing import Any, Optional
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Literal
 
 from toolkit.content.kinds import Kind
 from toolkit.engines.options import PredictorOptions
 from toolkit.errors import TemplateError
+from toolkit.hardware import TargetName
 
 RELEASE_FILE, CONFIG_FILE = "release.yml", "config.yml"
 GOLDEN_DIR, GOLDEN_FILE = "golden", "golden.json"
@@ -41,6 +43,7 @@ class StepRelease(_Part):
     Attributes:
         digest: of the model's artifact.
         verdict: the gate's on it: `pass`, `fail` or `inconclusive`; empty for the reference.
+        shapes: the ranges of its feeds, for a device that asks for them; see `toolkit.stages.ranges`.
     """
 
     name: str
@@ -51,6 +54,7 @@ class StepRelease(_Part):
     step: str
     options: dict[str, Any]
     predictor: dict[str, Any]
+    shapes: dict[str, dict[str, list[int]]] = Field(default_factory=dict)
 
     @property
     def predictor_options(self) -> PredictorOptions:
@@ -141,9 +145,11 @@ class Release(_Part):
         levels: lesser ones that it was judged for too, by itself or by what lies in `levels/`.
         accepts: what requests bring.
         agreement: of its answers with native FP32's; None: that was not measured.
+        target: hardware that it is for; see `toolkit.hardware`.
     """
 
     name: str
+    target: TargetName = "x86-cpu"
     level: Optional[str] = None
     levels: tuple[str, ...] = ()
     accepts: Kind = "image"

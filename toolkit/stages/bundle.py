@@ -14,7 +14,7 @@ from toolkit.bundle.place import LOCK, RELEASE, REPORT, SBOM
 from toolkit.bundle.write import Written
 from toolkit.serving import release
 from toolkit.serving.release import CONFIG_FILE, MODELS_DIR, MONITORING_DIR, RELEASE_FILE
-from toolkit.stages import dataset, equalize, export, optimize, quantize, render
+from toolkit.stages import dataset, device, equalize, export, optimize, quantize, render
 from toolkit.stages.context import PACKAGE, Context
 from toolkit.stages.evaluate import Outcome
 from toolkit.stages.variants import Variant
@@ -97,7 +97,7 @@ class _Bundle:
         # Not before it is needed: drawing plots takes seconds to import.
         from toolkit.report import write as report
 
-        result = self.outcome.result
+        result = device.noted(self.context.spec, self.outcome.result)
         portable = {
             **result,
             "data": {**result["data"], "directory": Path(result["data"]["directory"]).name},

@@ -11,7 +11,7 @@ from typing import Any, Optional
 from toolkit import templates
 from toolkit.doctor import HTTP_PORT
 from toolkit.scaffold.plan import COPY
-from toolkit.serving import config, monitoring, release
+from toolkit.serving import config, cpp, monitoring, release
 from toolkit.serving.release import (
     CONFIG_FILE,
     GOLDEN_DIR,
@@ -22,7 +22,7 @@ from toolkit.serving.release import (
 )
 from toolkit.spec import PipelineSpec
 from toolkit.spec.tuned import Choice
-from toolkit.stages import convert
+from toolkit.stages import convert, device
 from toolkit.stages.context import PACKAGE, Context
 from toolkit.stages.evaluate import Outcome
 from toolkit.stages.variants import Variant
@@ -30,6 +30,7 @@ from toolkit.store import digest
 from toolkit.store.artifact import Artifact
 
 _CONFIG_TEMPLATE, _RELEASE_TEMPLATE = "serving/config.yml.j2", "serving/release.yml.j2"
+_CPP_TEMPLATE = "serving/cpp.yml.j2"
 
 _TEMPLATES = ("serving", "monitoring", "web")
 
@@ -39,7 +40,7 @@ _NOT_OF_A_RELEASE = shutil.ignore_patterns("__pycache__", "*.pyc", "test_*.py", 
 # What runs around a release: a change of it, too, starts the service anew with the next deployment.
 _SERVICE_CODE = (
     *("serving", "gateway", "supervisor", "client", "content", "oip"),
-    *("smoke.py", "logs.py", "mailbox.py"),
+    *("hardware.py", "logs.py", "mailbox.py", "smoke.py"),
 )
 
 
@@ -70,6 +71,8 @@ class _Part:
     def level(self, outcome: Outcome) -> Optional[str]:
         """That INT8 and bf16 in it were judged at."""
         if all(item.options.precision == "fp32" for item in self.models.values()):
+            return None
+        if not outcome.context.spec.hardware.is_default:
             return None
         here: Optional[str] = outcome.result["environment"]["level"]
         return self.place.rpartition("/")[2] or here
@@ -114,8 +117,9 @@ def run(context: Context, outcome: Outcome, choice: Choice = _AS_THE_SPEC_SAYS) 
             "evaluation": outcome.artifact.key,
             "pipeline": context.pipeline_code(),
             "templates": [digest.of_tree(templates.TEMPLATES / name) for name in _TEMPLATES],
+            **device.ingredients(context),
         },
-        (Path(__file__), *(PACKAGE / name for name in _SERVICE_CODE)),
+        (Path(__file__), Path(device.__file__), *(PACKAGE / name for name in _SERVICE_CODE)),
         lambda target, progress: _render(context, outcome, parts, target),
     )
 
@@ -190,6 +194,7 @@ def _render_configs(context: Context, outcome: Outcome, part: _Part, target: Pat
         "level": part.level(outcome),
         "agreement": part.agreement,
         "levels": [] if part.place else _judged_levels(outcome),
+        "device": device.of(context, {name: item.options.precision for name, item in part.models.items()}),
     }
     text, parsed = templates.render_yaml(_CONFIG_TEMPLATE, **variables)
     config.check(parsed, where=_CONFIG_TEMPLATE)
@@ -197,6 +202,10 @@ def _render_configs(context: Context, outcome: Outcome, part: _Part, target: Pat
     text, _ = templates.render_yaml(_RELEASE_TEMPLATE, **variables)
     (target / RELEASE_FILE).write_text(text, encoding="utf-8")
     release.read(target)
+    if context.spec.cpp is not None:
+        text, _ = templates.render_yaml(_CPP_TEMPLATE, **variables)
+        (target / cpp.FILE).write_text(text, encoding="utf-8")
+        cpp.read(target)
 
 
 def _judged_levels(outcome: Outcome) -> list[str]:

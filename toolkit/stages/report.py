@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from toolkit import templates
+from toolkit.stages import device
 from toolkit.stages.context import PACKAGE
 from toolkit.stages.evaluate import Outcome
 from toolkit.store import digest
@@ -20,8 +21,10 @@ def run(outcome: Outcome) -> Path:
         TemplateError: the page's template is broken.
     """
     directory = outcome.context.home / "report"
+    spec = outcome.context.spec
     made_from = {
         "evaluation": outcome.artifact.key,
+        "target": [spec.target, spec.device.precision],
         "code": digest.of_code(PACKAGE / "report"),
         "templates": digest.of_tree(templates.TEMPLATES / "report"),
     }
@@ -30,7 +33,7 @@ def run(outcome: Outcome) -> Path:
     # Not before it is needed: drawing plots takes seconds to import.
     from toolkit.report import write
 
-    return write.write({**outcome.result, "made_from": made_from}, directory)
+    return write.write({**device.noted(spec, outcome.result), "made_from": made_from}, directory)
 
 
 def _made_from(directory: Path) -> object:

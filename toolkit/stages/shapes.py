@@ -76,7 +76,7 @@ def observe(
     make = pipeline.resolve(code, reference)
     truth = judges.make(code, judge)
     samples = dataset.load(Path(data)).calibration
-    seen = _look(make(options), truth, samples, progress)
+    seen = look(make(options), truth, samples, progress)
     if not seen.feeds:
         raise DataError(
             "the calibration data yields no feed",
@@ -88,7 +88,7 @@ def observe(
         present = _present(options, name, reference)
         table = buckets.best(sizes, present[-1], max(count or 0, len(present)), math.gcd(*present))
         best = table[min(count or len(present), len(table)) - 1].sizes
-        other = _look(make({**options, name: list(best)}), truth, samples, progress)
+        other = look(make({**options, name: list(best)}), truth, samples, progress)
         padded[name] = {
             "sizes": len(sizes),
             "quantiles": [[share, int(np.quantile(sizes, share))] for share in _QUANTILES],
@@ -111,7 +111,7 @@ def observe(
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """What a step made of samples.
 
     Attributes:
@@ -127,7 +127,8 @@ class _Seen:
     listed: Optional[list[str]]
 
 
-def _look(step: Step, judge: Judge, samples: Sequence[Sample], progress: Progress) -> _Seen:
+def look(step: Step, judge: Judge, samples: Sequence[Sample], progress: Progress) -> Seen:
+    """Run the step's preprocessing over samples."""
     feeds: list[str] = []
     values = 0
     sizes: dict[str, list[int]] = {}
@@ -141,7 +142,7 @@ def _look(step: Step, judge: Judge, samples: Sequence[Sample], progress: Progres
             values += sum(array.size for array in feed.values())
         progress(done, len(samples))
     listed = [_key(item) for item in step.shapes()] if isinstance(step, Shaped) else None
-    return _Seen(feeds, values, sizes, listed)
+    return Seen(feeds, values, sizes, listed)
 
 
 def _covered(listed: Sequence[str], feeds: Sequence[str]) -> list[list[float]]:
@@ -165,7 +166,7 @@ def _present(options: Mapping[str, Any], name: str, step: str) -> list[int]:
     return sorted(options[name])
 
 
-def _cost(chosen: Sequence[int], sizes: Sequence[int], seen: _Seen) -> dict[str, Any]:
+def _cost(chosen: Sequence[int], sizes: Sequence[int], seen: Seen) -> dict[str, Any]:
     """What buckets cost: `padding`, a share of the sizes; `inferences`, `values` fed and different `shapes` of them."""
     return {
         "buckets": list(chosen),
