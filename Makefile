@@ -62,6 +62,8 @@ VERBOSE_OPTION = $(if $(filter-out 0,$(V)),-v)
 BUILD_OPTIONS = $(call option,--build,BUILD) $(VERBOSE_OPTION)
 PORT_OPTIONS = $(call option,--host,HOST) $(call option,--http-port,HTTP_PORT) $(call option,--grpc-port,GRPC_PORT)
 MODEL_OPTIONS = $(call option,--model,MODEL) $(BUILD_OPTIONS)
+# Where it was said, and not only the default.
+GIVEN_MODEL = $(if $(filter-out file,$(origin MODEL)),$(call option,--model,MODEL))
 STAGE_OPTIONS = $(MODEL_OPTIONS) $(call option,--data,DATA) $(call option,--precision,PRECISION) \
     $(call option,--budget,BUDGET)
 DIST_OPTIONS = $(call option,--dist,DIST)
@@ -93,7 +95,7 @@ venv:
 setup: ## Make .venv from requirements.lock (every other target does so when it has to)
 	@$(BOOTSTRAP) setup
 doctor: venv ## Say what this machine lacks, what that means and what to do
-	@$(TOOLKIT) doctor $(PORT_OPTIONS) $(BUILD_OPTIONS) $(ARGS)
+	@$(TOOLKIT) doctor $(PORT_OPTIONS) $(BUILD_OPTIONS) $(GIVEN_MODEL) $(ARGS)
 inspect: venv ## Say what is in the model FROM: inputs, outputs, operators, what could run in INT8
 	@$(TOOLKIT) inspect $(if $(value FROM),$(call quoted,FROM)) $(ARGS)
 new: venv ## Write the pipeline MODEL for a model of your own, FROM, ready to deploy (LIKE=, DATA=, COPY=1)

@@ -11,9 +11,11 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
+from tests.spec.test_load import SPEC, pipeline_folder
 from toolkit import doctor, process
 from toolkit.cli.doctor import doctor as command
 from toolkit.doctor import GIB, Check
+from toolkit.hardware import HARDWARE
 
 LOCK = "numpy==1.26.4 \\\n    --hash=sha256:aa\n    # via x\ntypes-pyyaml==6.0 \\\n    --hash=sha256:bb\n"
 
@@ -250,6 +252,8 @@ def test_people_read_what_was_found_what_it_means_and_what_to_do(monkeypatch: py
         "      means:  Nothing works.\n"
         "      remedy: Get it.\n"
         "3 checks: 1 ok, 1 warn, 1 fail\n"
+        "never run, so not verified: `target: arm-cpu`; `target: nvidia-gpu`; `target: nvidia-tensorrt`; "
+        "`target: kunlun-xpu`; `cpp`, the C++ server\n"
     )
 
 
@@ -264,6 +268,7 @@ def test_programs_read_json(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.exit_code == 1
     answer = json.loads(result.output)
     assert answer["ok"] is False
+    assert answer["not_verified"] == doctor.not_verified()
     assert answer["checks"][1] == {
         "name": "b",
         "status": "warn",
@@ -292,3 +297,40 @@ def test_all_checks_have_names_of_their_own(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(process, "run", lambda *_, **__: process.Completed(0, "", ""))
     names = [check.name for check in doctor.examine("127.0.0.1", 9393, 9394, tmp_path)]
     assert len(names) == len(set(names)) == 14
+
+
+def test_hardware_that_is_not_here_is_a_failure_that_names_what_is_missing() -> None:
+    check = doctor.check_target(HARDWARE["nvidia-gpu"])
+    assert check.status == "fail"
+    assert check.found.startswith("nvidia-gpu: ")
+    assert "the package paddlepaddle-gpu is not installed" in check.found
+    assert "can be built and rendered here" in check.meaning
+
+
+def test_hardware_that_is_here_is_not_verified_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(HARDWARE["nvidia-gpu"]), "missing", lambda _: [])
+    check = doctor.check_target(HARDWARE["nvidia-gpu"])
+    assert check.status == "warn"
+    assert "is not verified" in check.meaning
+    assert doctor.check_target(HARDWARE["x86-cpu"]) == Check("target", "ok", "x86-cpu")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A pipeline for hardware that is not here, served by a binary that is not here."""
+    monkeypatch.setattr(doctor, "examine", lambda *_: [])
+    monkeypatch.delenv("SERVING_BIN", raising=False)
+    folder = pipeline_folder(tmp_path)
+    spec = {**SPEC, "target": "nvidia-gpu", "cpp": {"binary_sha256": "ab" * 32}}
+    (folder / "tiny" / "pipeline.yml").write_text(json.dumps(spec))
+    return folder
+
+
+def test_what_a_pipeline_needs_beside_others_is_looked_for(folder: Path) -> None:
+    result = CliRunner().invoke(command, ["--json", "--model", "tiny", "--pipelines", str(folder)])
+    target, cpp = json.loads(result.output)["checks"]
+    assert (result.exit_code, target["status"], cpp["status"]) == (1, "fail", "fail")
+    assert (
+        cpp["found"] == "the C++ server needs its binary, and SERVING_BIN names none; nothing is downloaded"
+    )
+    assert "cpp.binary_sha256" in cpp["remedy"]

@@ -225,6 +225,11 @@ def test_anything_further_goes_last() -> None:
     assert command_of("logs", "ARGS=--follow --lines 5")[-3:] == ["--follow", "--lines", "5"]
 
 
+def test_doctor_looks_at_a_pipeline_that_was_named_and_at_no_other() -> None:
+    assert "--model" not in command_of("doctor")
+    assert command_of("doctor", "MODEL=other")[-2:] == ["--model", "other"]
+
+
 def test_v_of_zero_is_not_verbose() -> None:
     assert "-v" not in command_of("deploy", "V=0")
 

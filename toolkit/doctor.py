@@ -21,6 +21,7 @@ from typing import Literal
 from packaging.utils import canonicalize_name
 
 from toolkit import cgroup, cpu, lockfile, ports, process
+from toolkit.hardware import HARDWARE, Hardware
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -281,6 +282,34 @@ def check_disk(build: Path) -> Check:
         "Every candidate, every release and the logs stay on disk.",
         "Free some space, or name a directory on another disk: BUILD=...",
     )
+
+
+def check_target(target: Hardware) -> Check:
+    """Whether this machine has the hardware that a pipeline is built for."""
+    missing = target.missing()
+    if missing:
+        return Check(
+            "target",
+            "fail",
+            f"{target.name}: {'; '.join(missing)}",
+            "The pipeline can be built and rendered here, and not be started.",
+            f"Start it where nothing of that is missing, beside {target.base}.",
+        )
+    if target.verified:
+        return Check("target", "ok", target.name)
+    return Check(
+        "target",
+        "warn",
+        f"{target.name}: nothing is missing that can be seen",
+        "Nobody has run the toolkit on it: whether it works, and how accurate it is there, is not verified.",
+        "Compare its answers with those of x86-cpu before you rely on it.",
+    )
+
+
+def not_verified() -> list[str]:
+    """What the toolkit renders, and nobody has run."""
+    found = [f"`target: {item.name}`" for item in HARDWARE.values() if not item.verified]
+    return [*found, "`cpp`, the C++ server"]
 
 
 # ------------------------------------------------------------------------------------------------- the ports

@@ -83,3 +83,14 @@ def test_the_release_of_another_pipeline_is_not_put_into_the_image(
     (tmp_path / RELEASE_FILE).write_text(text, encoding="utf-8")
     assert run(tmp_path, "image", "--base", "localhost/python:3.9", "--release", str(tmp_path)) == 3
     assert "one of tiny, not of ocr" in json.loads(capsys.readouterr().out)["message"]
+
+
+def test_a_release_for_other_hardware_is_not_put_into_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(image, "find", lambda builders: builders[0])
+    _, data = templates.render_yaml("serving/release.yml.j2", **variables())
+    told = {**data, "name": "ocr", "target": "nvidia-gpu"}
+    (tmp_path / RELEASE_FILE).write_text(json.dumps(told), encoding="utf-8")
+    assert run(tmp_path, "image", "--base", "localhost/python:3.9", "--release", str(tmp_path)) == 3
+    assert "is for nvidia-gpu, the spec for x86-cpu" in json.loads(capsys.readouterr().out)["message"]

@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 import click
 
-from toolkit.cli import bundled, examples, reach, show
+from toolkit.cli import bundled, examples, reach, runnable, show
 from toolkit.cli import result as results
 from toolkit.cli.ask import ask
 from toolkit.cli.bundled import Bundled
@@ -80,6 +80,8 @@ def deploy(
         bundled.refuse_building(options)
     with results.recorded("deploy", **options) as result:
         context = context_of(as_json=as_json, **options)
+        runnable.require(context)
+        runnable.require_front_door(context)
         if named is not None:
             path, evaluation = _bundled(bundled.take(named, dist, key, context.spec.name), result)
         else:

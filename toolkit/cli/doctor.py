@@ -7,10 +7,16 @@ import logging
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
+from typing import Optional
 
 import click
 
 from toolkit import doctor as checks
+from toolkit import spec as specs
+from toolkit.cli.options import PIPELINES
+from toolkit.errors import ServiceError
+from toolkit.serving import cpp
+from toolkit.spec import PipelineSpec
 from toolkit.supervisor import state as states
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -23,6 +29,8 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 @click.option("--http-port", type=click.IntRange(1, 65535), default=checks.HTTP_PORT, show_default=True)
 @click.option("--grpc-port", type=click.IntRange(1, 65535), default=checks.GRPC_PORT, show_default=True)
 @click.option("--build", type=click.Path(path_type=Path), default=Path("build"), show_default=True)
+@click.option("--model", help="Also look for what this pipeline's `target` and `cpp` need.")
+@click.option("--pipelines", type=click.Path(path_type=Path), default=PIPELINES, envvar="TOOLKIT_PIPELINES")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
 @click.option("-v", "--verbose", is_flag=True, help="Log the commands that are run, to stderr.")
 @click.pass_context
@@ -32,21 +40,46 @@ def doctor(
     http_port: int,
     grpc_port: int,
     build: Path,
+    model: Optional[str],
+    pipelines: Path,
     as_json: bool,
     verbose: bool,
 ) -> None:
     """Check what a deployment needs. Exits with 1 if one could not work here."""
     if verbose:
         logging.basicConfig(level=logging.DEBUG)
-    found = [_known_port(check, build) for check in checks.examine(host, http_port, grpc_port, build)]
+    own = _of_pipeline(specs.load(pipelines, model)) if model is not None else []
+    found = [_known_port(check, build) for check in checks.examine(host, http_port, grpc_port, build)] + own
     failed = any(check.status == "fail" for check in found)
     if as_json:
-        click.echo(json.dumps({"ok": not failed, "checks": [asdict(check) for check in found]}, indent=2))
+        told = {"checks": [asdict(check) for check in found], "not_verified": checks.not_verified()}
+        click.echo(json.dumps({"ok": not failed, **told}, indent=2))
     else:
         for check in found:
             _show(check)
         click.echo(_summary(found))
+        click.echo(f"never run, so not verified: {'; '.join(checks.not_verified())}")
     context.exit(1 if failed else 0)
+
+
+def _of_pipeline(spec: PipelineSpec) -> list[checks.Check]:
+    """What it needs beside what all pipelines do."""
+    found = [checks.check_target(spec.hardware)]
+    if spec.cpp is not None:
+        found.append(_check_binary(spec.cpp.binary_sha256))
+    return found
+
+
+def _check_binary(sha256: str) -> checks.Check:
+    """Whether the C++ server's binary is there."""
+    try:
+        path = cpp.binary(sha256)
+    except ServiceError as error:
+        meaning = "The C++ server cannot be started."
+        return checks.Check("cpp", "fail", error.message, meaning, error.remedy or "")
+    return checks.Check(
+        "cpp", "warn", f"{path} has the digest of the spec", "Nobody has run the toolkit with a C++ server."
+    )
 
 
 def _known_port(check: checks.Check, build: Path) -> checks.Check:

@@ -60,11 +60,14 @@ def image_command(
     found = _find(builder)
     run = context_of(as_json=as_json, **options)
     directory = render.run(run, evaluate.run(run)).path if named is None else _release(named, dist, run)
+    _check_target(directory, run)
     tag = f"{plan(run.spec).image}:{version}"
     dockerfile = _dockerfile(run, "Dockerfile.paddle" if paddle else "Dockerfile", version)
     run.home.mkdir(parents=True, exist_ok=True)
     engines = release.engines(directory)
-    with context.assembled(run.spec.name, dockerfile, run.home, release=directory, engines=engines) as folder:
+    with context.assembled(
+        run.spec.name, dockerfile, run.home, release=directory, engines=engines, hardware=run.spec.hardware
+    ) as folder:
         _build(run, found, folder, tag, base, further)
     _tell(as_json, found, tag)
 
@@ -81,6 +84,17 @@ def _release(named: str, dist: Path, run: Context) -> Path:
             remedy=f"give MODEL={name}, or another release",
         )
     return directory
+
+
+def _check_target(directory: Path, run: Context) -> None:
+    """The image has the packages of the spec's target, so the release has to be for that."""
+    target = release.read(directory).target
+    if target != run.spec.target:
+        raise SpecError(
+            f"the release is for {target}, the spec for {run.spec.target}",
+            where=str(directory),
+            remedy=f"write `target: {target}` into pipeline.yml, or give another release",
+        )
 
 
 @click.command("image-build")

@@ -16,6 +16,8 @@ from toolkit import spec
 from toolkit.bundle import version
 from toolkit.console import Console
 from toolkit.doctor import GRPC_PORT, HOST, HTTP_PORT
+from toolkit.errors import SpecError
+from toolkit.spec import PipelineSpec
 from toolkit.stages.context import Context
 from toolkit.supervisor.settings import Settings
 
@@ -210,11 +212,29 @@ def context_of(
     """The run that the options describe.
 
     Raises:
-        SpecError: there is no such pipeline, or its spec is wrong.
+        SpecError: there is no such pipeline, its spec is wrong, or leaves no choice of the precision.
     """
     _log(verbose)
     console = Console(quiet=as_json, verbose=verbose)
-    return Context(spec.load(pipelines, model), build.resolve(), data, precision, console, budget)
+    known = spec.load(pipelines, model)
+    if not known.hardware.is_default:
+        console.say(
+            f"  target     {known.target}: built and judged on this processor in {known.judged_in}; what the device "
+            f"does in {known.device_precision} is not verified"
+        )
+    return Context(known, build.resolve(), data, _precision(known, precision), console, budget)
+
+
+def _precision(known: PipelineSpec, asked: Optional[str]) -> Optional[str]:
+    """The only precision to judge models in, if there is but one."""
+    fixed = known.judged_in
+    if fixed is None or asked in (None, fixed):
+        return asked or fixed
+    raise SpecError(
+        f"for what {known.name} is built for, models are judged in {fixed} here, not in {asked}",
+        where=str(known.directory / "pipeline.yml"),
+        remedy="leave PRECISION out; `device.precision` says what the device runs in",
+    )
 
 
 def given(context: click.Context) -> set[str]:

@@ -10,6 +10,8 @@ from toolkit.client import HttpClient
 from toolkit.client.security import Access
 from toolkit.errors import ServiceError
 from toolkit.gateway import keys, tls
+from toolkit.serving import cpp as cpp_files
+from toolkit.supervisor import cpp
 from toolkit.supervisor.state import READY, State
 
 # The certificate that commands show a service which asks its clients for one.
@@ -46,6 +48,8 @@ def ready(state: State) -> bool:
     """Whether the service answers and says that it can predict; where it cannot be asked, what it last recorded."""
     if state.status != READY:
         return False
+    if (state.target.directory / cpp_files.FILE).is_file():
+        return cpp.healthy(state.http_url)
     try:
         known = access(state)
     except ServiceError:

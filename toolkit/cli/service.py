@@ -11,7 +11,7 @@ from typing import Any, Optional
 import click
 import psutil
 
-from toolkit.cli import bundled, examples, reach, show
+from toolkit.cli import bundled, examples, reach, runnable, show
 from toolkit.cli.ask import ask
 from toolkit.cli.options import (
     context_of,
@@ -24,7 +24,7 @@ from toolkit.cli.options import (
     take_settings,
 )
 from toolkit.errors import ServiceError, TemplateError
-from toolkit.serving import release
+from toolkit.serving import cpp, release
 from toolkit.stages import evaluate, tuned
 from toolkit.stages.context import Context
 from toolkit.supervisor import control, deployed, journal, lock
@@ -53,7 +53,16 @@ def launch(command: click.Context, /, as_json: bool, **options: Any) -> None:
     if as_json:
         show.as_json(state.to_json())
     else:
-        click.echo(examples.endpoints(state))
+        click.echo(_tensors(state) if _is_cpp(state) else examples.endpoints(state))
+
+
+def _is_cpp(state: State) -> bool:
+    return (state.target.directory / cpp.FILE).is_file()
+
+
+def _tensors(state: State) -> str:
+    """Where the C++ server answers."""
+    return "\n".join([*_places(state), f"  note     {state.note}"])
 
 
 @click.command("serve")
@@ -95,7 +104,8 @@ def _what_to_start(command: click.Context, as_json: bool, options: dict[str, Any
     names = given(command)
     settings = take_settings(options)
     context = context_of(as_json=as_json, **options)
-    known = deployed.read(context.home)
+    runnable.require(context)
+    known = deployed.read(context.home) if context.spec.cpp is None else None
     if known is not None and known.now.directory.is_dir() and not names & {"data", "precision", "budget"}:
         target = replace(known.now, settings=settings_given(settings, known.now.settings, names))
         target.verify()
@@ -114,7 +124,13 @@ def _what_to_start(command: click.Context, as_json: bool, options: dict[str, Any
 )
 def smoke(model: str, pipelines: Path, build: Path, verbose: bool, as_json: bool, rounds: int) -> None:
     """Ask the running service over every protocol; its answers must be those of the evaluation."""
-    report = ask(_running(home_of(model, pipelines, build, verbose), model), rounds).to_json()
+    current = _running(home_of(model, pipelines, build, verbose), model)
+    if _is_cpp(current):
+        raise ServiceError(
+            f"{model} is the C++ server, which takes tensors and no images: it cannot be asked for golden answers",
+            where=current.http_url + cpp.PREDICT_PATH,
+        )
+    report = ask(current, rounds).to_json()
     if as_json:
         show.as_json(report)
     else:
@@ -151,8 +167,7 @@ def _describe(state: State, ready: bool) -> str:
     lines = [
         f"{state.name} is {'ready' if ready else 'running, but NOT ready: see `make logs`'}",
         f"  models   {steps}",
-        f"  HTTP     {state.http_url}/predict/{state.name}",
-        f"  gRPC     {state.grpc_target}",
+        *_places(state),
         f"  open to  {_guards(state)}",
         *(f"  replica  {_replica(item)}" for item in state.replicas),
         *([f"  note     {state.note}"] if state.note else []),
@@ -161,6 +176,13 @@ def _describe(state: State, ready: bool) -> str:
         f"  logs     {state.run_dir}",
     ]
     return "\n".join(lines)
+
+
+def _places(state: State) -> list[str]:
+    """Where it answers."""
+    if _is_cpp(state):
+        return [f"  HTTP     {state.http_url}{cpp.PREDICT_PATH}, and brpc on the same port"]
+    return [f"  HTTP     {state.http_url}/predict/{state.name}", f"  gRPC     {state.grpc_target}"]
 
 
 def _guards(state: State) -> str:

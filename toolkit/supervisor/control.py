@@ -15,7 +15,10 @@ from typing import NoReturn, Optional
 
 from toolkit import child, ports, process
 from toolkit.errors import ServiceError
+from toolkit.hardware import HARDWARE
+from toolkit.serving import cpp as cpp_files
 from toolkit.serving import release
+from toolkit.supervisor import cpp
 from toolkit.supervisor import state as states
 from toolkit.supervisor.conversation import SOCKET
 from toolkit.supervisor.deployed import Target
@@ -40,13 +43,17 @@ def launch(home: Path, target: Target, provisional: bool = False) -> State:
         provisional: it is not what is deployed before a command confirms that; see `channel`.
 
     Raises:
-        ServiceError: one is running already, a port is taken, or it does not become ready.
+        ServiceError: this machine cannot run it, one is running already, a port is taken, or it does not become ready.
     """
+    plan = _runnable(target)
     _refuse_second(home)
     _wait_for_ports(home, target.settings)
     check_ports(target.settings)
-    limits = release.read(target.directory).limits
+    limits = plan.limits
     run_dir = _make_run_dir(home)
+    server = cpp_files.read(target.directory)
+    if server is not None:
+        return cpp.launch(home, target, server, run_dir)
     started = _start(home, target, run_dir, provisional)
     return _wait_until_ready(home, started, run_dir, limits)
 
@@ -55,16 +62,34 @@ def serve(home: Path, target: Target) -> NoReturn:
     """Become the service, in the foreground: this process is replaced, so signals of a service manager reach it.
 
     Raises:
-        ServiceError: one is running already, or a port is taken.
+        ServiceError: this machine cannot run it, one is running already, or a port is taken.
     """
+    _runnable(target)
     _refuse_second(home)
     _wait_for_ports(home, target.settings)
     check_ports(target.settings)
     run_dir = _make_run_dir(home)
+    server = cpp_files.read(target.directory)
+    if server is not None:
+        cpp.serve(target, server, run_dir)
     argv = _argv(home, target)
     os.environ.update(_ENVIRONMENT)
     os.chdir(run_dir)
     os.execv(argv[0], argv)
+
+
+def _runnable(target: Target) -> release.Release:
+    """The release, if this machine has what it was built for.
+
+    Raises:
+        ServiceError: it has not.
+    """
+    plan = release.read(target.directory)
+    HARDWARE[plan.target].require()
+    server = cpp_files.read(target.directory)
+    if server is not None:
+        cpp.check(server, target.settings)
+    return plan
 
 
 def _refuse_second(home: Path) -> None:

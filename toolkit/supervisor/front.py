@@ -20,6 +20,7 @@ _MODULES = (
     "child.py",
     "cpu.py",
     "errors.py",
+    "hardware.py",
     "logs.py",
     "mailbox.py",
     "pipeline.py",

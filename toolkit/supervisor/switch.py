@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from toolkit.errors import ServiceError, ToolkitError
-from toolkit.serving import release
+from toolkit.hardware import HARDWARE
+from toolkit.serving import cpp, release
 from toolkit.supervisor import control, front
 from toolkit.supervisor import state as states
 from toolkit.supervisor.conversation import Conversation, conversation
@@ -66,7 +67,14 @@ def switch(
         ToolkitError: it did not become ready, or that of `verify`; the message says what serves now.
     """
     target.verify()
-    wanted = front.of(target.settings, release.read(target.directory).limits)
+    plan = release.read(target.directory)
+    HARDWARE[plan.target].require()
+    if cpp.read(target.directory) is not None:
+        raise ServiceError(
+            f"{target.label} is for the C++ server, which gives no golden answers that could verify it",
+            remedy="`make launch` starts it",
+        )
+    wanted = front.of(target.settings, plan.limits)
     current = states.running(home)
     if current is None or current.status != READY:
         return _replace(home, target, verify, "")

@@ -1,0 +1,32 @@
+"""Whether this machine can run what a pipeline is built for, before minutes go into building it."""
+
+from __future__ import annotations
+
+from toolkit.errors import ServiceError
+from toolkit.serving import cpp
+from toolkit.stages.context import Context
+
+
+def require(context: Context) -> None:
+    """For commands that build and start.
+
+    Raises:
+        ServiceError: it cannot; the message says what is missing.
+    """
+    spec = context.spec
+    spec.hardware.require()
+    if spec.cpp is not None:
+        cpp.binary(spec.cpp.binary_sha256)
+
+
+def require_front_door(context: Context) -> None:
+    """For commands that ask for golden answers.
+
+    Raises:
+        ServiceError: the C++ server serves, which gives none.
+    """
+    if context.spec.cpp is not None:
+        raise ServiceError(
+            "the C++ server takes tensors, so golden images cannot prove a deployment of it",
+            remedy=f"`make launch MODEL={context.spec.name} HOST=0.0.0.0` starts it; or leave `cpp` out",
+        )
