@@ -10,7 +10,7 @@ from toolkit import templates
 from toolkit.errors import TemplateError
 from toolkit.serving import config, release
 from toolkit.serving.release import Agreement
-from toolkit.spec.model import CanarySpec, ServingSpec, WatchSpec
+from toolkit.spec.service import CanarySpec, ServingSpec, WatchSpec
 
 STEP = {
     "name": "det",

@@ -18,7 +18,7 @@ from toolkit import smoke
 from toolkit.client import GrpcClient
 from toolkit.serving import release as releases
 from toolkit.smoke import Golden
-from toolkit.spec.model import PipelineSpec
+from toolkit.spec.pipeline import PipelineSpec
 from toolkit.targets import files
 from toolkit.targets.plan import plan
 

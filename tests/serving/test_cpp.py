@@ -15,7 +15,7 @@ from toolkit import templates
 from toolkit.errors import ServiceError, TemplateError
 from toolkit.serving import cpp
 from toolkit.spec.hardware import CppSpec, DeviceSpec
-from toolkit.spec.model import ServingSpec
+from toolkit.spec.service import ServingSpec
 
 SHA = "ab" * 32
 RENDERED = f"""\

@@ -11,7 +11,7 @@ from toolkit.engines.options import PredictorOptions
 from toolkit.errors import TemplateError
 from toolkit.serving import release
 from toolkit.serving.release import Agreement
-from toolkit.spec.model import CanarySpec, WatchSpec
+from toolkit.spec.service import CanarySpec, WatchSpec
 
 PREDICTOR = PredictorOptions("int8", "onednn", op_set=("conv2d",))
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.spec.test_load import SPEC
-from toolkit.spec.model import PipelineSpec
+from toolkit.spec.pipeline import PipelineSpec
 
 SHA = "ab" * 32
 

@@ -15,7 +15,8 @@ from toolkit.cli import result as results
 from toolkit.cli import show
 from toolkit.errors import GateError, InconclusiveError, SpecError
 from toolkit.report import write
-from toolkit.spec.model import AgreementSpec, CanarySpec, TargetsSpec, WatchSpec
+from toolkit.spec.judging import AgreementSpec
+from toolkit.spec.service import CanarySpec, TargetsSpec, WatchSpec
 from toolkit.stages import evaluate
 
 INT8 = {(name, A): Plant(BETWEEN, 3.0) for name in ("det", "rec")}

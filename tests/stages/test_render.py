@@ -13,7 +13,7 @@ from tests.stages import planted
 from tests.stages.planted import A, Plant, World
 from toolkit import cpu
 from toolkit.serving import release
-from toolkit.spec.model import CanarySpec, WatchSpec
+from toolkit.spec.service import CanarySpec, WatchSpec
 from toolkit.stages import render
 from toolkit.stages.evaluate import Outcome
 from toolkit.store.artifact import Artifact

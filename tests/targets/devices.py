@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.targets.examples import GOLDEN, RENDERED, VERSION, ocr
 from toolkit.hardware import DEFAULT, HARDWARE
-from toolkit.spec.model import PipelineSpec
+from toolkit.spec.pipeline import PipelineSpec
 from toolkit.targets import files
 
 DIFFS = GOLDEN / "devices"

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from tests.spec.test_load import SPEC
 from toolkit import spec
-from toolkit.spec.model import PipelineSpec
+from toolkit.spec.pipeline import PipelineSpec
 from toolkit.targets import files
 
 PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"

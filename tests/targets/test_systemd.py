@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.targets.examples import EXAMPLES, text
-from toolkit.spec.model import PipelineSpec
+from toolkit.spec.pipeline import PipelineSpec
 from toolkit.targets import files
 
 ANALYZE = shutil.which("systemd-analyze")

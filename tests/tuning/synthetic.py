@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from tests.stages.planted import PIPELINES
 from toolkit.spec import PipelineSpec, load
-from toolkit.spec.model import TuneServingSpec, TuneSpec
+from toolkit.spec.tune import TuneServingSpec, TuneSpec
 from toolkit.tuning.results import Point, Result
 from toolkit.tuning.space import Configuration
 

@@ -19,7 +19,7 @@ from toolkit import cpu
 from toolkit.errors import ReleaseError, ServiceError, SmokeError
 from toolkit.serving import release
 from toolkit.spec import tuned as files
-from toolkit.spec.model import TuneServingSpec, TuneSpec
+from toolkit.spec.tune import TuneServingSpec, TuneSpec
 from toolkit.stages import evaluate, tuned
 from toolkit.stages.context import Context
 from toolkit.tuning import run as tuning

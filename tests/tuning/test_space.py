@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.tuning.synthetic import spec
-from toolkit.spec.model import TuneServingSpec
+from toolkit.spec.tune import TuneServingSpec
 from toolkit.spec.tuned import Choice
 from toolkit.tuning import space
 from toolkit.tuning.space import Configuration

@@ -36,7 +36,7 @@ _PROBABILITIES = ("softmax", "sigmoid")
 
 @dataclass(frozen=True)
 class Source:
-    """Where the model's files are, as a spec says it; see `toolkit.spec.model.SourceSpec`.
+    """Where the model's files are, as a spec says it; see `toolkit.spec.network.SourceSpec`.
 
     Attributes:
         directory: relative to the pipeline's folder, or absolute where they lie outside of the project.

@@ -63,7 +63,7 @@ class StepRelease(_Part):
 
 
 class Output(_Part):
-    """A part of the answer as a tensor; see `toolkit.spec.model.OutputSpec`."""
+    """A part of the answer as a tensor; see `toolkit.spec.judging.OutputSpec`."""
 
     name: str
     path: str

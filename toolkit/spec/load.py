@@ -14,7 +14,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from toolkit.errors import SpecError
-from toolkit.spec.model import AGREEMENT, ModelSpec, PipelineSpec, SourceSpec
+from toolkit.spec.network import ModelSpec, SourceSpec
+from toolkit.spec.pipeline import PipelineSpec
+from toolkit.spec.section import AGREEMENT
 
 SPEC_FILE = "pipeline.yml"
 Location = Sequence[Union[str, int]]

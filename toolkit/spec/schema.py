@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from toolkit.spec.model import PipelineSpec
+from toolkit.spec.pipeline import PipelineSpec
 
 SCHEMA_FILE = Path(__file__).with_name("pipeline.schema.json")
 

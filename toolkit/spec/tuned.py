@@ -17,8 +17,9 @@ from pydantic import Field, ValidationError
 from typing_extensions import Literal
 
 from toolkit.errors import SpecError
-from toolkit.spec.model import PipelineSpec, ServingSpec
+from toolkit.spec.pipeline import PipelineSpec
 from toolkit.spec.section import Section
+from toolkit.spec.service import ServingSpec
 
 TUNED_FILE = "tuning.yml"
 

@@ -11,7 +11,7 @@ import yaml
 
 from toolkit import templates
 from toolkit.errors import SpecError, TemplateError
-from toolkit.spec.model import PipelineSpec
+from toolkit.spec.pipeline import PipelineSpec
 from toolkit.targets import ci, packages
 from toolkit.targets.plan import UNRELEASED, plan
 

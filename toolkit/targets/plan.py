@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from toolkit.doctor import GRPC_PORT, HTTP_PORT
-from toolkit.spec.model import PipelineSpec
+from toolkit.spec.pipeline import PipelineSpec
 
 # Never `latest`: what it means changes without a trace.
 UNRELEASED = "unreleased"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.spec import PipelineSpec
-from toolkit.spec.model import TuneServingSpec
+from toolkit.spec.tune import TuneServingSpec
 from toolkit.spec.tuned import Choice, Variant
 
 VARIANT = "variant"
