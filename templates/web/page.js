@@ -261,7 +261,7 @@ function connectImages() {
   });
   find("ask").addEventListener("submit", (event) => {
     event.preventDefault();
-    read(new File([find("content").value], say("textName")));
+    read(new File([find("content").value], say("written")));
   });
   find("sample").addEventListener("click", async () => read(await sampleImage()));
   document.addEventListener("paste", (event) => take([...event.clipboardData.files]));
