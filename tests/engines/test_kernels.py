@@ -209,8 +209,9 @@ def test_the_time_is_told_by_kind_and_type_and_that_of_all_else_apart() -> None:
     assert found["others"] == {"reorder": 0.125}
 
 
-def test_every_kernel_is_counted() -> None:
-    assert kernels.proof([REORDER, FIRST, REORDER], ORDER)["kernels"] == {
+def test_kernels_that_could_saturate_are_counted() -> None:
+    softmax = Primitive("softmax", "fp32", "jit:avx512_core", 0, (), 0.125)
+    assert kernels.proof([REORDER, FIRST, softmax, REORDER], ORDER)["kernels"] == {
         "convolution jit_int8:avx512_core_vnni": 1,
         "reorder jit:uni": 2,
     }

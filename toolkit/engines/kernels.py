@@ -44,7 +44,7 @@ def prove(
 
     Returns:
         See `proof`; and `answer`, the SHA-256 of the outputs. A model that has the same `kernels` and the same
-        `answer` at two levels of instruction sets runs alike at both.
+        `answer` at two levels of instruction sets runs alike at both: other kernels in float would show in it.
 
     Raises:
         ModelError: INT8 or bf16 was asked for and no primitive ran in it, or the model cannot be run.
@@ -116,7 +116,8 @@ def proof(primitives: Sequence[Primitive], order: Sequence[Step]) -> dict[str, A
         layers: of each convolution and matrix product, in the order of execution: name (None: unknown), kind,
             dtype, implementation, macs, milliseconds.
         others: time of all else by kind.
-        kernels: how many primitives, of any kind, each implementation ran, by `kind implementation`.
+        kernels: how many primitives each implementation ran, by `kind implementation`: of convolutions, matrix
+            products, and all that reads or makes INT8, where what saturates shows with some values only.
         outside: names of layers that no primitive was found for: Paddle's own kernels ran them, and `macs` lacks
             theirs, or fusing hid them.
     """
@@ -142,9 +143,15 @@ def _told(
         "milliseconds": _times((f"{item.kind}/{item.source}", item) for item in heavy),
         "layers": [_layer(name, item) for name, item in zip(names, heavy)],
         "others": _times((item.kind, item) for item in primitives if not item.is_heavy),
-        "kernels": dict(sorted(Counter(f"{item.kind} {item.implementation}" for item in primitives).items())),
+        "kernels": dict(sorted(Counter(_kernels(primitives)).items())),
         "outside": list(outside),
     }
+
+
+def _kernels(primitives: Iterable[Primitive]) -> Iterator[str]:
+    for item in primitives:
+        if item.is_heavy or item.source == "int8" or item.kind == "reorder":
+            yield f"{item.kind} {item.implementation}"
 
 
 def _layer(name: Optional[str], item: Primitive) -> dict[str, Any]:

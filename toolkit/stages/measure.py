@@ -147,7 +147,7 @@ def prove(context: Context, variant: Variant, level: Optional[str] = None) -> Ar
 
 
 def runs_alike(context: Context, variant: Variant, level: str) -> bool:
-    """Whether a variant runs the same kernels at a lesser level as at the machine's own, and answers the same bits.
+    """Whether a variant runs at a lesser level as at the machine's own; see `toolkit.engines.kernels.prove`.
 
     Then its measurements and times hold there, too. Of what runs in OpenVINO that is not known: False.
     """
