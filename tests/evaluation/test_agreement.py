@@ -6,6 +6,7 @@ import sys
 from typing import Any, Optional
 
 import pytest
+from typing_extensions import get_args
 
 from toolkit.evaluation import agreement
 from toolkit.evaluation.agreement import Difference, Kind, Rule, compare
@@ -203,6 +204,10 @@ def test_what_is_missing_or_malformed_differs_wholly(kind: Kind, answer: Optiona
         assert found == turned
         assert found.differing == found.of > 0
     assert compare(TEXT, SOME[TEXT], None) == Difference(4, 4)
+
+
+def test_what_every_kind_counts_has_a_name() -> None:
+    assert set(agreement.UNITS) == set(get_args(Kind))
 
 
 def test_the_bound_is_above_the_rate_and_nearer_with_more_requests() -> None:

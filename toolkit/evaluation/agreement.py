@@ -24,7 +24,12 @@ Kind = Literal["text", "top1", "boxes", "numbers"]
 TOLERANCE = 0.05
 
 # What is counted, in words; boxes are those of both answers.
-UNITS: Mapping[str, str] = {"text": "characters", "top1": "answers", "boxes": "boxes"}
+UNITS: Mapping[str, str] = {
+    "text": "characters",
+    "top1": "answers",
+    "boxes": "boxes",
+    "numbers": "numbers",
+}
 
 # The class of a box, None where it has none, and its corners.
 _Box = tuple[Any, Sequence[Sequence[float]]]
