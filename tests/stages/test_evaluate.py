@@ -67,7 +67,7 @@ def test_a_spec_that_compares_what_answers_have_not_is_refused(
     with pytest.raises(SpecError) as caught:
         evaluated_with(AgreementSpec(kind="boxes", path="lines.box"), monkeypatch, tmp_path)
     assert caught.value.message == "native FP32's answer to 0.png has no boxes at lines.box"
-    assert caught.value.where == str(planted.PIPELINES / "ocr" / "pipeline.yml: agreement.path")
+    assert caught.value.where == str(planted.PIPELINES / "ocr" / "pipeline.yml: agreement")
 
 
 def evaluated_with(rule: Optional[AgreementSpec], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
