@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import random
 import shutil
@@ -124,6 +125,14 @@ def saved(name: str, directory: Path) -> Path:
     return path
 
 
+def picodet() -> Path:
+    """The detector that paddlelabel-ml ships."""
+    found = importlib.util.find_spec("paddlelabel_ml")
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    return Path(next(iter(found.submodule_search_locations))) / "model" / "PicoDet" / "ckpt"
+
+
 def photographs(directory: Path) -> Path:
     directory.mkdir()
     for path in variations.photographs(PHOTOGRAPHS):
@@ -152,6 +161,17 @@ def test_a_model_of_ones_own_is_served_in_int8_with_data(place: Place, name: str
     assert result["verdict"]["models"]["net"]["precision"] == "int8"
     assert len(place.answer("predict", name, next(data.iterdir()))["classes"]) == 5
     place.run("stop", "--model", name)
+
+
+@pytest.mark.pipelines
+@pytest.mark.timeout(1500)
+def test_a_detector_is_served_without_being_told_that_it_is_one(place: Place) -> None:
+    data = photographs(place.directory / "photographs")
+    place.run("new", "--model", "detector", "--from", str(picodet()))
+    place.deploy("detector", "--data", str(data), "--budget", "30s")
+    found = place.answer("predict", "detector", next(data.glob("china.jpg")))
+    assert {"id", "name", "score", "box"} <= set(found["objects"][0])
+    place.run("stop", "--model", "detector")
 
 
 @pytest.mark.pipelines
