@@ -62,6 +62,7 @@ FOUND: dict[str, Any] = {
         "cores": 2,
         "clients": 4,
         "images_per_second": {"service": 4.0, "in_process": 4.2},
+        "cpu_seconds": {"service": 0.62, "in_process": 0.52},
         "share": 0.95,
         "shares": [0.94, 0.95],
     },

@@ -84,10 +84,11 @@ def _service(found: Sequence[Found]) -> Iterator[str]:
 
 
 def _saturated(found: Found) -> Iterator[str]:
-    rates = found["images_per_second"]
+    rates, spent = found["images_per_second"], found["cpu_seconds"]
     yield (
         f"saturated, {found['cores']} cores: the service answers {rates['service']:.2f} images a second to "
-        f"{found['clients']} clients, in process it is {rates['in_process']:.2f}: {found['share']:.3f} of that"
+        f"{found['clients']} clients, in process it is {rates['in_process']:.2f}: {found['share']:.3f} of that; "
+        f"an image takes {1000 * spent['service']:.0f} and {1000 * spent['in_process']:.0f} ms of processor time"
     )
 
 

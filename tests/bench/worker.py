@@ -51,6 +51,12 @@ class Worker:
         self._connection.send(question)
         return self._answer()
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def _answer(self) -> Any:
         try:
             answer = self._connection.recv()
