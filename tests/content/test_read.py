@@ -32,6 +32,10 @@ def test_json_is_parsed_however_it_came(data: object) -> None:
     assert read.fields("json", {"inputs": data}) == {"inputs": {"x": [1, 2.5, "字"]}}  # type: ignore[dict-item]
 
 
+def test_a_text_that_names_a_number_which_json_has_not_is_a_text() -> None:
+    assert read.value(b'["Infinity", 1e308]') == ["Infinity", 1e308]
+
+
 @pytest.mark.parametrize(
     ("kind", "given", "message"),
     [
@@ -46,6 +50,8 @@ def test_json_is_parsed_however_it_came(data: object) -> None:
         ("json", {"inputs": b'["\\udc00"]'}, "`inputs` is not JSON"),
         ("json", {"inputs": b"[" + b"9" * 10_000 + b"]"}, "`inputs` is not JSON: number out of range"),
         ("json", {"inputs": b"[" * 100_000}, "`inputs` is not JSON: recursion limit"),
+        ("json", {"inputs": b"[1e999]"}, "`inputs` has a number beyond those of 64 bits"),
+        ("json", {"inputs": b'{"a": [0, {"b": [-1e999]}]}'}, "`inputs` has a number beyond those of 64 bits"),
     ],
 )
 def test_what_is_not_of_its_kind_is_refused(kind: Kind, given: dict[str, bytes], message: str) -> None:

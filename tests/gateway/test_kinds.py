@@ -122,12 +122,13 @@ def test_what_is_no_text_is_400(text: Door, body: bytes, headers: dict[str, str]
         (b'{"inputs": 5}', JSON, "inputs: Input should be an object or an array"),
         (b'{"inputs": "[1]"}', JSON, "inputs: Input should be an object or an array"),
         (b'{"inputs": [NaN]}', JSON, "the body is not JSON"),
-        (b'{"inputs": [1e999]}', JSON, "`inputs` is not JSON"),
+        (b'{"inputs": [1e999]}', JSON, "the body has a number beyond those of 64 bits"),
         (b'{"inputs": ' + b"[" * 5000 + b"]" * 5000 + b"}", JSON, "the body is not JSON: recursion"),
         (b'{"inputs": {}, "more": 1}', JSON, "more: Extra inputs"),
         (b"[1]", JSON, "body: Input should be an object"),
         (*form("inputs", b"5"), "neither a JSON object nor an array"),
         (*form("inputs", b'{"a": Infinity}'), "`inputs` is not JSON"),
+        (*form("inputs", b'{"a": -1e999}'), "`inputs` has a number beyond those of 64 bits"),
     ],
 )
 def test_what_is_no_json_is_400(values: Door, body: bytes, headers: dict[str, str], message: str) -> None:

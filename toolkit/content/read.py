@@ -54,7 +54,7 @@ def value(data: Union[str, bytes]) -> Value:
     """The object or array that JSON text says.
 
     Raises:
-        ContentError: it is not JSON, neither an object nor an array, or has more than `MAX_VALUES` values.
+        ContentError: it is neither an object nor an array; see `parse` for others.
     """
     found = parse(data, "`inputs`")
     if not isinstance(found, (dict, list)):
@@ -69,7 +69,7 @@ def parse(data: Union[str, bytes], what: str) -> Any:
         what: it is, for messages.
 
     Raises:
-        ContentError: it is not JSON, or has more than `MAX_VALUES` values.
+        ContentError: it is not JSON, has more than `MAX_VALUES` values, or a number beyond those of 64 bits.
     """
     commas = data.count(",") if isinstance(data, str) else data.count(b",")
     if commas >= MAX_VALUES:
@@ -77,6 +77,15 @@ def parse(data: Union[str, bytes], what: str) -> Any:
             f"{what} has more than {MAX_VALUES:,} commas, so many values are not taken as JSON"
         )
     try:
-        return pydantic_core.from_json(data, allow_inf_nan=False)
+        found = pydantic_core.from_json(data, allow_inf_nan=False)
     except ValueError as error:
         raise ContentError(f"{what} is not JSON: {error}") from error
+    if _has_infinity(found):
+        raise ContentError(f"{what} has a number beyond those of 64 bits")
+    return found
+
+
+def _has_infinity(found: Any) -> bool:
+    """JSON has no such numbers, but 1e999 is read as one; looked for in what is written of it, since that is fast."""
+    written = pydantic_core.to_json(found, inf_nan_mode="constants")
+    return b"Infinity" in written and written != pydantic_core.to_json(found, inf_nan_mode="null")
