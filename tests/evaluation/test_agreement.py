@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from typing import Any, Optional
@@ -115,6 +116,8 @@ def test_boxes_differ_by_those_without_a_partner(second: Any, differing: int, of
         ({"a": [[100.0, 1.0, 1.0]], "b": 0.5}, 4, 4),
         ({"a": [[100.0]], "b": [1.0, 0.5]}, 3, 3),  # as many, in other arrays
         ({"a": [[100.0, 1.0]]}, 3, 3),
+        ({"a": [[9.0, math.nan]], "b": 0.5}, 3, 3),
+        ({"a": [[math.inf, 9.0]], "b": 0.5}, 3, 3),
     ],
 )
 def test_numbers_differ_where_they_are_apart_by_a_part_of_their_arrays_largest(

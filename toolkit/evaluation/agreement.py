@@ -49,7 +49,7 @@ class Rule:
             most, those that overlap most are paired first. What does not differ is then the F-measure of one answer
             against the other, 2 pairs / boxes of both (van Rijsbergen, Information Retrieval, 1979).
             `numbers`: those of an array, or of each array of an object, that are apart by more than a twentieth of the
-            array's largest, in magnitude.
+            array's largest, in magnitude; all of them where one is not finite.
         path: `member` of the answer, or `list.member`: that member of each item of the list.
         classes: likewise, of `boxes` alone: where the class of each box is; partners have the same. None: any has.
     """
@@ -181,6 +181,9 @@ def _numbers(value: Any) -> Floats:
     """(n, 2): each number of an array however deep, or of the arrays of an object, and which array it is of."""
     arrays = [value[name] for name in sorted(value)] if isinstance(value, dict) else [_items(value)]
     flat = [np.asarray(array, float).ravel() for array in arrays]
+    if not all(np.isfinite(array).all() for array in flat):
+        # Compared with NaN, nothing is far apart, and with infinity as the largest nothing is either.
+        raise ValueError("not finite")
     found = [np.stack([array, np.full(array.shape, number)], axis=1) for number, array in enumerate(flat)]
     return np.concatenate([np.zeros((0, 2)), *found])
 
