@@ -71,6 +71,17 @@ def test_bf16_is_judged_only_where_it_could_be_chosen(
         assert entry["chosen"] == ("bf16" if outcome else "fp32")
 
 
+@pytest.mark.parametrize("prefer", ["latency", "int8"])
+def test_bf16_that_is_as_fast_as_what_is_served_is_judged_since_it_may_lose_less(
+    prefer: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plants = {(DET, A): Plant(BETWEEN, 3.0), (DET, "bf16"): Plant(ratio=2.95)}
+    entry = model(World(plants, {DET: [A]}), monkeypatch, tmp_path, prefer=prefer)
+    assert row(entry, "bf16")["verdict"]["outcome"] == "pass"
+    assert entry["would_take"] == {"latency": "bf16"}
+    assert entry["chosen"] == ("bf16" if prefer == "latency" else A.label)
+
+
 def test_bf16_that_is_asked_for_is_judged_however_slow_it_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -12,12 +12,16 @@ from toolkit.data.dataset import VALIDATION
 from toolkit.evaluation import gate
 from toolkit.evaluation.gate import Candidate, Decision, Option, Policy, Verdict
 from toolkit.evaluation.metrics import Counts
+from toolkit.evaluation.paired import Difference
 from toolkit.evaluation.ratios import METRICS, Metric
 from toolkit.quantization.recipe import Recipe
 from toolkit.stages import measure
 from toolkit.stages.context import Context
 from toolkit.stages.dataset import DatasetRef
 from toolkit.stages.variants import Variant
+
+# Of a candidate that no other one is preferred to for what it loses.
+_BEST = Difference(0.0, 1.0, -math.inf, -math.inf, -math.inf, 0, 0, 0, 1.0, False)
 
 
 @dataclass
@@ -171,7 +175,7 @@ class Judged:
         """Whether a verdict is asked for, costs nothing, or may change what is chosen or said to be the fastest."""
         if self.forced or self.figures[item]["ratio"] is None:
             return True
-        ideal = Verdict(item.label, item.options.precision, "pass", None, None, "")
+        ideal = Verdict(item.label, item.options.precision, "pass", _BEST, None, "")
         options = [self._option(one, verdict) for one, verdict in self._left().items()]
         option = self._option(item, ideal)
         choice = gate.choose([*options, option], self.policy)
