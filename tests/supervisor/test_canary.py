@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.supervisor.stage import ROOT, Asking, Stage, accept, make_release, stage
 from toolkit.errors import CanaryError, ServiceError
+from toolkit.serving.release import RELEASE_FILE
 from toolkit.supervisor import control, deployed
 from toolkit.supervisor.switch import CanaryRequest, switch
 
@@ -130,6 +133,18 @@ def test_a_canary_is_refused_where_the_service_has_to_be_stopped(running: Stage,
     ):
         switch(running.home, target, accept, CanaryRequest(10, lambda analysis: None))
     assert running.state.pid == pid
+    assert running.read() == TEXT
+
+
+def test_a_canary_is_refused_where_clients_bring_what_the_release_does_not_take(
+    running: Stage, releases: Path
+) -> None:
+    path = releases / "of texts"
+    shutil.copytree(releases / "equal", path)
+    plan = yaml.safe_load((path / RELEASE_FILE).read_text())
+    (path / RELEASE_FILE).write_text(yaml.safe_dump({**plan, "accepts": "text"}))
+    with pytest.raises(ServiceError, match="clients bring, which is image, and the release takes text"):
+        switch(running.home, running.target(path), accept, CanaryRequest(10, lambda analysis: None))
     assert running.read() == TEXT
 
 

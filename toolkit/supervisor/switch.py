@@ -78,6 +78,8 @@ def switch(
     current = states.running(home)
     if current is None or current.status != READY:
         return _replace(home, target, verify, "")
+    if canary is not None:
+        _check_requests(plan, release.read(current.target.directory))
     with ExitStack() as stack:
         try:
             talk = stack.enter_context(conversation(Path(current.run_dir)))
@@ -88,6 +90,19 @@ def switch(
     if isinstance(switched, Switched):
         return switched
     return _replace(home, target, verify, _unless(canary, switched))
+
+
+def _check_requests(plan: release.Release, current: release.Release) -> None:
+    """Releases on canary get the clients of the one that serves.
+
+    Raises:
+        ServiceError: they bring what the release does not take.
+    """
+    if plan.accepts != current.accepts:
+        raise ServiceError(
+            f"a canary needs what its clients bring, which is {current.accepts}, and the release takes {plan.accepts}",
+            remedy="deploy without a canary, when clients are ready for it",
+        )
 
 
 def _unless(canary: CanaryRequest | None, why: str) -> str:
