@@ -171,11 +171,13 @@ def test_millions_of_values_are_refused_before_anybody_else_has_to_wait(text: Do
     assert time.process_time() - began < 2
 
 
-def test_members_beside_the_text_are_few_in_paddle_servings_json(text: Door) -> None:
-    body = {"key": ["text"], "value": ["a"], "more": list(range(2000))}
-    answer = text.ask("POST", "/ocr/prediction", body)
+@pytest.mark.parametrize("value", [b"a", b"\\u002c" * 100_000], ids=["a letter", "escaped commas"])
+def test_members_beside_the_text_are_few_in_paddle_servings_json(text: Door, value: bytes) -> None:
+    more = b",".join([b"{}"] * 100_000)
+    body = b'{"key": ["text"], "value": ["' + value + b'"], "tensors": [' + more + b"]}"
+    answer = text.ask("POST", "/ocr/prediction", body, JSON)
     assert answer.status == 400
-    assert "1,000 commas" in answer.json["message"]
+    assert "more than 1,000 values" in answer.json["message"]
 
 
 def test_a_body_over_the_limit_is_413_in_the_words_of_the_kind(text: Door, values: Door) -> None:
