@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -48,3 +50,11 @@ def test_keys_of_the_environment_count_and_are_not_shown() -> None:
 def test_other_code_of_the_toolkit_is_a_change() -> None:
     has = front.of(SETTINGS, LIMITS, {})
     assert front.changed({**has, "the toolkit's code": "older"}, has) == ["the toolkit's code"]
+
+
+def test_the_toolkits_code_is_all_that_the_service_and_its_replicas_import() -> None:
+    modules = "toolkit.supervisor.service, toolkit.serving.replica, toolkit.serving.ops"
+    show = f"import sys, {modules}; print(*(name for name in sys.modules if name.startswith('toolkit.')))"
+    found = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
+    parts = {name.split(".")[1] for name in found.stdout.split()}
+    assert parts <= {*front._ROOMS, *(name.removesuffix(".py") for name in front._MODULES)}

@@ -15,11 +15,13 @@ from toolkit.supervisor.settings import Settings
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 # All that the service process and its replicas are made of.
-_ROOMS = ("client", "content", "engines", "gateway", "oip", "serving", "supervisor", "store")
+_ROOMS = ("client", "content", "engines", "evaluation", "gateway", "oip", "serving", "supervisor", "store")
 _MODULES = (
+    "cgroup.py",
     "child.py",
     "cpu.py",
     "errors.py",
+    "forkserver.py",
     "hardware.py",
     "logs.py",
     "mailbox.py",
