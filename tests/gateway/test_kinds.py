@@ -148,6 +148,11 @@ def test_a_type_that_can_be_no_text_is_415_and_the_remedy_says_what_can(
     assert "image" not in answer.json["error"]["remedy"]
 
 
+def test_a_text_in_another_charset_is_told_what_a_pipeline_takes_that_takes_no_texts(values: Door) -> None:
+    headers = {"Content-Type": "text/plain; charset=gbk"}
+    refused(values.ask("POST", "/predict/ocr", b"[1]", headers), 415, "gbk", '{"inputs": {...}}')
+
+
 def test_a_text_as_it_is_is_no_json(values: Door) -> None:
     refused(values.ask("POST", "/predict/ocr", b"[1]", TEXT), 415, "text/plain", '{"inputs": {...}}')
 

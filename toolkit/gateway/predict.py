@@ -29,12 +29,12 @@ def check_type(content_type: str, intake: Intake) -> str:
         WrongContentType: it cannot.
     """
     media_type = content_type.partition(";")[0].strip().lower()
+    known = (_JSON, _FORM, *intake.types)
+    if not any(fnmatchcase(media_type, pattern) for pattern in known):
+        raise WrongContentType(f"Content-Type is {content_type!r}", intake.accepted)
     if media_type == _TEXT and not _is_utf8(content_type):
         raise WrongContentType(f"Content-Type is {content_type!r}", "send the text in UTF-8")
-    known = (_JSON, _FORM, *intake.types)
-    if any(fnmatchcase(media_type, pattern) for pattern in known):
-        return media_type
-    raise WrongContentType(f"Content-Type is {content_type!r}", intake.accepted)
+    return media_type
 
 
 def _is_utf8(content_type: str) -> bool:
