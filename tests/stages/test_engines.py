@@ -9,7 +9,7 @@ from typing import Any, Optional
 import pytest
 
 from tests.stages import planted
-from tests.stages.planted import WORSE, A, Plant, World
+from tests.stages.planted import BETWEEN, WORSE, A, Plant, World
 from toolkit import cpu
 from toolkit.stages import evaluate
 from toolkit.stages.evaluate import Outcome
@@ -55,6 +55,24 @@ def test_where_it_fails_paddle_serves(plant: Plant, monkeypatch: pytest.MonkeyPa
     assert found.result["models"]["det"]["chosen"] == A.label
     (chosen,) = found.chosen.values()
     assert chosen.engine == "paddle"
+
+
+def test_what_did_not_matter_is_judged_once_another_one_is_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(digest, "version_of", lambda package: "2025.3.0")
+    plants = {
+        ("det", "fp32"): Plant(ratio=1.2),
+        ("det", "bf16"): Plant(ratio=2.0),
+        ("det", "fp32 in OpenVINO"): Plant(ratio=1.5),
+        ("det", "bf16 in OpenVINO"): Plant(BETWEEN, ratio=3.0),
+    }
+    planted.install(World(dict(plants)), monkeypatch, tmp_path)
+    context = planted.context(tmp_path, None, ("det",), inconclusive="reject")
+    det = context.spec.models["det"].model_copy(update={"candidates": ("bf16", "fp32")})
+    changes = {"engines": ("paddle", "openvino"), "models": {**context.spec.models, "det": det}}
+    found = evaluate.run(planted.replace(context, spec=context.spec.model_copy(update=changes)))
+    assert found.result["models"]["det"]["chosen"] == "fp32 in OpenVINO"
 
 
 def test_where_it_is_not_installed_it_is_no_candidate(

@@ -166,10 +166,14 @@ class Judged:
     def _settle(self) -> None:
         self._judge_proposals()
         self._choose()
-        for item in self.floats:
-            if item not in self.verdicts and item not in self.rejected and self._matters(item):
-                self.verdicts[item] = self.judge(item)
-                self._choose()
+        # Each verdict may be what makes another one matter.
+        while (item := self._next()) is not None:
+            self.verdicts[item] = self.judge(item)
+            self._choose()
+
+    def _next(self) -> Optional[Variant]:
+        left = (item for item in self.floats if item not in self.verdicts and item not in self.rejected)
+        return next((item for item in left if self._matters(item)), None)
 
     def _matters(self, item: Variant) -> bool:
         """Whether a verdict is asked for, costs nothing, or may change what is chosen or said to be the fastest."""
