@@ -73,6 +73,14 @@ def test_a_sample_that_is_not_of_the_kind_is_told_with_its_file(folder: Path) ->
     assert caught.value.where == str(folder / "sample")
 
 
+def test_a_sample_that_the_pipeline_refuses_is_told_with_its_file(folder: Path, sample: Sample) -> None:
+    code = "from toolkit.pipeline import RequestTooLarge\ndef decode(*_): raise RequestTooLarge('3 bytes')\n"
+    (folder / "request.py").write_text(code)
+    with pytest.raises(DataError, match="refused: 3 bytes") as caught:
+        agreement(folder, request="request:decode").payload(sample)
+    assert caught.value.where == str(sample.file)
+
+
 def test_agreement_gives_the_model_what_a_request_with_the_file_becomes(folder: Path, sample: Sample) -> None:
     assert agreement(folder).payload(sample) == {"size": 3, "extra": 1}
 

@@ -15,7 +15,7 @@ from toolkit.errors import DataError
 from toolkit.evaluation import agreement
 from toolkit.evaluation.agreement import Rule
 from toolkit.evaluation.metrics import Counts
-from toolkit.pipeline import Judge, Payload
+from toolkit.pipeline import Judge, Payload, RequestError
 from toolkit.spec import AGREEMENT
 
 REFERENCE = "reference"
@@ -44,13 +44,17 @@ class Agreement:
         """What a request with the sample's file becomes.
 
         Raises:
-            DataError: the file has nothing of the kind that the pipeline takes.
+            DataError: the file has nothing of the kind that the pipeline takes, or the pipeline refuses it.
         """
         try:
             given = read.fields(self._kind, {FIELDS[self._kind]: sample.file.read_bytes()})
-        except ContentError as error:
-            raise DataError(str(error), where=str(sample.file)) from error
-        payload: Payload = self._decode(given, self._decode_options)
+            payload: Payload = self._decode(given, self._decode_options)
+        except (ContentError, RequestError) as error:
+            raise DataError(
+                f"a request with the sample is refused: {error}",
+                where=str(sample.file),
+                remedy="take it out of the data, or correct it",
+            ) from error
         return payload
 
     def answer(self, payload: Payload) -> Any:
