@@ -1,7 +1,8 @@
-"""Which models of a release are warmed up before it serves; the engines are planted."""
+"""The ops of a release: which models are warmed up, with planted engines, and what an answer may be."""
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 
 from tests.jobs import attempt_all
 from toolkit.child import Progress
+from toolkit.client.protocol import UNPROCESSABLE
 from toolkit.engines.options import PredictorOptions
 
 OPTIONS = {
@@ -57,3 +59,24 @@ def test_all_models_are_warmed_up_but_native_ones_and_none_in_no_time(tmp_path: 
         for seconds in (3.0, 0.0)
     ]
     assert attempt_all(calls, tmp_path / "log") == [["det", "rec"], []]
+
+
+def answered(folder: str, progress: Progress) -> list[Any]:
+    """Error number and value of the responses with a number, and with none that JSON has; a child's, as `warmed` is."""
+    del progress
+    os.chdir(folder)
+    from toolkit.serving import ops
+    from toolkit.serving.timing import Timings
+
+    found = []
+    for number in (0.5, math.nan, math.inf):
+        parcel = ops.Parcel({"score": number}, Timings())
+        before = SimpleNamespace(parse=lambda parcel=parcel: {ops._PARCEL: parcel}, error_code=0)
+        response = ops.Answer.pack_response_package(SimpleNamespace(_respond=dict), before)
+        found.append([response.err_no, list(response.value)[:1]])
+    return found
+
+
+def test_an_answer_with_a_number_that_json_has_not_is_an_error(tmp_path: Path) -> None:
+    (found,) = attempt_all([("tests.serving.test_ops:answered", {"folder": str(tmp_path)})], tmp_path / "log")
+    assert found == [[0, ['{"score": 0.5}']], [UNPROCESSABLE, []], [UNPROCESSABLE, []]]

@@ -19,7 +19,7 @@ from toolkit.content.kinds import Kind
 from toolkit.content.read import ContentError
 from toolkit.engines import model, signature
 from toolkit.hardware import DEFAULT
-from toolkit.pipeline import Payload, RequestError, Step
+from toolkit.pipeline import Payload, RequestError, Step, Unprocessable
 from toolkit.serving import device, fields
 from toolkit.serving.format import SERVER
 from toolkit.serving.model_thread import ModelThread
@@ -154,7 +154,14 @@ class Answer(ResponseOp):  # type: ignore[misc] # the base class has no types
         from paddle_serving_server.pipeline.proto import pipeline_service_pb2
 
         parcel = channeldata.parse()[_PARCEL]
-        result = json.dumps(self._respond(parcel.payload), ensure_ascii=False)
+        answer = self._respond(parcel.payload)
+        try:
+            result = json.dumps(answer, ensure_ascii=False, allow_nan=False)
+        except ValueError as error:
+            return pipeline_service_pb2.Response(
+                err_no=Unprocessable.code,
+                err_msg=f"the answer to this request cannot be written as JSON: {error}",
+            )
         return pipeline_service_pb2.Response(
             err_no=0, key=[RESULT_KEY, TIMINGS_KEY], value=[result, parcel.timings.text()]
         )
