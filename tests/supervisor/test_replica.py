@@ -16,7 +16,7 @@ from toolkit.serving import release
 from toolkit.supervisor.replica import ReplicaProcess
 
 LIMITS = SimpleNamespace(workers=1, max_body_bytes=1, threads=1, warm_seconds=2.5, start_seconds=1)
-PLAN: Any = SimpleNamespace(name="ocr", limits=LIMITS)
+PLAN: Any = SimpleNamespace(name="ocr", accepts="image", limits=LIMITS)
 
 
 @pytest.mark.parametrize(("warm", "seconds"), [(True, "2.5"), (False, "0.0")])
