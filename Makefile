@@ -175,7 +175,7 @@ ci: venv ## Run here what the rendered CI workflows run, from export to the bund
 	@$(TOOLKIT) ci $(RELEASE_OPTIONS) $(ARGS)
 
 ## Development
-.PHONY: test test-e2e test-rollouts test-pipelines test-container test-schemas chaos rollouts canary soak bench overhead fuzz lint format lock schema clean
+.PHONY: test test-e2e test-rollouts test-pipelines test-container test-schemas chaos rollouts canary soak bench overhead fuzz lint format docs lock schema clean
 test: venv ## Unit tests and one real deployment
 	@$(BIN)/python -m pytest -m "not long and not rollouts and not pipelines" $(ARGS)
 test-e2e: venv ## The tests that take many minutes
@@ -212,6 +212,11 @@ lint: venv ## Check style, formatting and types; change nothing
 format: venv ## Repair style and formatting
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
+# Material's advertisement against MkDocs 2, which it does not allow, is not for whoever builds this.
+docs: venv ## Write the documentation as a site into BUILD/site, without network, and check its links
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --config-file docs/site/mkdocs.yml \
+	    --site-dir "$$(realpath --canonicalize-missing $(call quoted,BUILD))/site" $(ARGS)
+	@echo $(call quoted,BUILD)/site/index.html
 lock: venv ## Resolve setup.cfg into requirements.lock again (ARGS=--upgrade for newer versions)
 	@$(BIN)/uv pip compile setup.cfg --all-extras --override requirements-overrides.txt --quiet \
 	    --python $(BIN)/python --python-version 3.9 --python-platform x86_64-unknown-linux-gnu \

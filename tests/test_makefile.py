@@ -34,6 +34,7 @@ OTHERS = (
     "test-schemas",
     "lint",
     "format",
+    "docs",
     "lock",
     "schema",
     "clean",
