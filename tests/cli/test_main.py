@@ -84,6 +84,7 @@ def test_a_rollback_does_not_load_what_evaluates_models_nor_a_web_server() -> No
 def test_clean_removes_what_the_toolkit_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "build" / "store" / "export").mkdir(parents=True)
+    (tmp_path / "build" / "site" / "reference").mkdir(parents=True)
     (tmp_path / "build" / "ocr" / "logs").mkdir(parents=True)
     clean.main(["--build", "build"], standalone_mode=False)
     assert not (tmp_path / "build").exists()

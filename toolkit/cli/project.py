@@ -53,9 +53,9 @@ def clean(build: Path, verbose: bool) -> None:
 
 
 def _check_ours(build: Path) -> None:
-    """The directory holds the store and pipelines' folders and nothing else, so that it may go as a whole."""
+    """It holds the store, the site and pipelines' folders and nothing else, so that it may go as a whole."""
     for path in build.glob("*"):
-        if path.name != "store" and not any((path / name).exists() for name in _MARKS):
+        if path.name not in ("store", "site") and not any((path / name).exists() for name in _MARKS):
             raise ServiceError(
                 f"{build} holds {path.name}, which the toolkit did not make, so it is not removed",
                 remedy="give the BUILD= that you built with, or remove it yourself",

@@ -26,7 +26,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # Names that Paddle gives.
 _NUMBERED = re.compile(r"^save_infer_model/|\.tmp_\d+$")
 # What the build directory holds beside pipelines.
-_RESERVED = ("store",)
+_RESERVED = ("store", "site")
 # For a dimension that a model leaves open: height and width of an image, and any other.
 _SIDE, _LENGTH = 224, 16
 # The shorter side of an image is scaled to so much more than the part that is cut out, as for ImageNet: 256 for 224.
