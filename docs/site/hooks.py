@@ -15,11 +15,12 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINES = sorted(path.parent.name for path in ROOT.glob("pipelines/*/README.md"))
 
-# Files of the repository that are not below docs/, and where the site has them.
+# Files of the repository that are no pages below docs/, and where the site has them.
 PLACES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
     "NOTICE": "notice.txt",
+    "docs/site/site.css": "site.css",
     **{f"pipelines/{name}/README.md": f"pipelines/{name}.md" for name in PIPELINES},
 }
 _SOURCES = {place: source for source, place in PLACES.items()}
