@@ -10,13 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
+import yaml
 
 from docs.site import reference
 from tests.gateway.measured import REPLICA, Service
-from toolkit import errors
+from toolkit import errors, pipeline
 from toolkit.cli.main import COMMANDS
+from toolkit.data.labels import Sample
 from toolkit.errors import ToolkitError
+from toolkit.evaluation.metrics import Counts
+from toolkit.pipeline import Arrays, Shaped
 from toolkit.spec.schema import SCHEMA_FILE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -107,6 +113,37 @@ def test_the_quick_start_in_chinese_has_the_commands_of_the_one_in_english() -> 
     chinese = (ROOT / "docs" / "quickstart.zh.md").read_text(encoding="utf-8")
     assert len(commands_of(english)) > 2
     assert set(commands_of(english)) <= set(commands_of(chinese))
+
+
+# -------------------------------------------------------------------------------------------------------- steps
+
+
+def test_the_code_of_the_page_on_steps_works(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "steps.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(python|yaml)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    (_, ops), (_, written), (_, judge) = blocks
+    (tmp_path / "ops.py").write_text(ops)
+    (tmp_path / "judge.py").write_text(judge)
+    spec = yaml.safe_load(written)
+    net = spec["models"]["net"]
+    code, image = cv2.imencode(".png", np.full((50, 70, 3), 128, np.uint8))
+    assert code
+    (tmp_path / "image.png").write_bytes(image.tobytes())
+    sample = Sample("image.png", tmp_path / "image.png", label=1)
+
+    def infer(feed: Arrays) -> Arrays:
+        assert {name: list(array.shape) for name, array in feed.items()} == net["inputs"]
+        return {net["outputs"][0]: np.array([[0.75]])}
+
+    step = pipeline.resolve(tmp_path, net["step"])(net["options"])
+    truth = pipeline.resolve(tmp_path, net["judge"])({})
+    payload = pipeline.run_step(step, infer, truth.payload(sample))
+    assert truth.counts(sample, payload) == Counts(1, 1, 1)
+    answer = pipeline.resolve(tmp_path, spec["response"])(payload)
+    assert answer == {"sharpness": 0.75}
+    assert pipeline.resolve(tmp_path, spec["judge"])({}).counts(sample, answer) == Counts(1, 1, 1)
+    assert isinstance(step, Shaped)
+    assert [{name: list(shape) for name, shape in item.items()} for item in step.shapes()] == [net["inputs"]]
 
 
 # --------------------------------------------------------------------------------------------------------- site
