@@ -70,6 +70,13 @@ def test_every_command_is_in_the_reference_with_its_options(pages: dict[str, str
     assert "    toolkit verify [OPTIONS] RELEASE\n" in by_name["verify"]
 
 
+def test_the_text_of_a_command_is_markdown_that_hides_nothing(pages: dict[str, str]) -> None:
+    text = pages["reference/commands.md"]
+    assert "writes --pipelines/&lt;model&gt;/: pipeline.yml" in text
+    assert "\n\n    toolkit new --model mymodel --from path/to/inference\n" in text
+    assert "\b" not in text
+
+
 def test_the_reference_of_commands_names_no_place_of_this_machine(pages: dict[str, str]) -> None:
     assert str(ROOT) not in "".join(pages.values())
 

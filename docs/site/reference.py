@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +145,8 @@ def commands() -> list[dict[str, Any]]:
 
 
 def _help(command: click.Command) -> str:
-    return inspect.cleandoc(command.help or "")
+    # \b is click's mark of a paragraph that is not to be wrapped.
+    return _plain(inspect.cleandoc(command.help or "").replace("\b\n", ""))
 
 
 # -------------------------------------------------------------------------------------------------- exit codes
@@ -188,4 +191,10 @@ def metrics() -> list[dict[str, Any]]:
 
 def _cell(text: str) -> str:
     """Text for a cell of a table."""
-    return " ".join(text.split()).replace("|", "\\|")
+    return _plain(" ".join(text.split())).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """Text in which only what stands between backticks is markup: `<model>` is no tag."""
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(part if part.startswith("`") else html.escape(part, quote=False) for part in parts)
