@@ -214,7 +214,7 @@ format: venv ## Repair style and formatting
 	@$(BIN)/ruff format
 # Material's advertisement against MkDocs 2, which it does not allow, is not for whoever builds this.
 docs: venv ## Write the documentation as a site into BUILD/site, without network, and check its links
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --config-file docs/site/mkdocs.yml \
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --config-file docs/site/mkdocs.yml \
 	    --site-dir "$$(realpath --canonicalize-missing $(call quoted,BUILD))/site" $(ARGS)
 	@echo $(call quoted,BUILD)/site/index.html
 lock: venv ## Resolve setup.cfg into requirements.lock again (ARGS=--upgrade for newer versions)

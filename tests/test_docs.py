@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -156,20 +157,32 @@ def test_the_code_of_the_page_on_steps_works(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------------------- site
 
 
+def build(root: Path, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Write the site of a repository as `make docs` does."""
+    config = ["--config-file", str(root / "docs" / "site" / "mkdocs.yml"), "--site-dir", str(directory)]
+    argv = [sys.executable, "-m", "mkdocs", "build", *config]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site as `make docs` builds it: any link or anchor that leads nowhere is an error."""
     directory = tmp_path_factory.mktemp("site")
-    config = ["--config-file", "docs/site/mkdocs.yml", "--site-dir", str(directory)]
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--quiet", *config],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = build(ROOT, directory)
     assert done.returncode == 0, done.stdout + done.stderr
     return directory
+
+
+def test_each_link_that_leads_nowhere_is_an_error(tmp_path: Path) -> None:
+    root = tmp_path / "repository"
+    shutil.copytree(ROOT / "docs", root / "docs")
+    for name in ("README.md", "CHANGELOG.md", "NOTICE", "pipelines"):
+        (root / name).symlink_to(ROOT / name)
+    links = ("nothing.md", "operations.md#nothing", "../README.md#nothing", "../pipelines/nothing")
+    with (root / "docs" / "howto.md").open("a", encoding="utf-8") as page:
+        page.writelines(f"\n[elsewhere]({link})\n" for link in links)
+    done = build(root, tmp_path / "site")
+    assert done.returncode != 0
+    assert done.stderr.count("Doc file 'howto.md' contains") == len(links), done.stderr
 
 
 def test_a_page_takes_nothing_from_another_host(site: Path) -> None:
