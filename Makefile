@@ -212,7 +212,7 @@ lint: venv ## Check style, formatting and types; change nothing
 format: venv ## Repair style and formatting
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
-# Material's advertisement against MkDocs 2, which it does not allow, is not for whoever builds this.
+# Material warns of MkDocs 2, which it does not run with and the lock does not have.
 docs: venv ## Write the documentation as a site into BUILD/site, without network, and check its links
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --config-file docs/site/mkdocs.yml \
 	    --site-dir "$$(realpath --canonicalize-missing $(call quoted,BUILD))/site" $(ARGS)
