@@ -26,6 +26,10 @@ BOXES = {"boxes": (-1, 6), "count": (-1,)}
         (model({"ids": (-1, -1)}, {"y": (-1, 2)}, dtype="int64"), "tensor", "no input is an image"),
         (model({"a": IMAGE, "b": IMAGE}, {"y": (-1, 10)}), "tensor", "2 inputs and 1 outputs"),
         (model({"x": IMAGE}, {"y": (-1, 4, 6, 6)}), "tensor", "could mean anything"),
+        (classifier((1, 3, 32, 32)), "classification", "10 scores"),
+        # A request is one image, and this takes no less than four.
+        (classifier((4, 3, 32, 32)), "tensor", "no input is an image"),
+        (classifier(classes=1), "tensor", "could mean anything"),
     ],
 )
 def test_the_kind_is_guessed_from_shapes(found: Inspection, kind: str, reason: str) -> None:

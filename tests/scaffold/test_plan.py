@@ -28,6 +28,7 @@ def test_a_shape_that_is_given_is_taken(tmp_path: Path) -> None:
         ({"y": (1, 3, 48, 48)}, "no input 'y'"),
         ({"x": (1, 1, 48, 48)}, r"cannot be \[1, 1, 48, 48\]"),
         ({"x": (1, 3)}, r"cannot be \[1, 3\]"),
+        ({"x": (2, 3, 48, 48)}, "a request brings one image"),
     ],
 )
 def test_a_shape_that_the_model_cannot_have_is_refused(

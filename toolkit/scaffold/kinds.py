@@ -31,19 +31,27 @@ def guess(found: Inspection) -> Guess:
     if is_detector(found):
         return Guess("detection", "an image and its scale in, boxes and their number out")
     if not any(is_image(item) for item in inputs):
-        return Guess("tensor", "no input is an image [N, 1 or 3 channels, height, width] of float32")
+        return Guess(
+            "tensor", "no input is an image [N open or 1, 1 or 3 channels, height, width] of float32"
+        )
     return Guess("tensor", _of_images(found))
 
 
 def is_image(tensor: Tensor) -> bool:
-    """Whether an input can be an image: batch, one or three channels, height and width."""
-    return tensor.dtype == "float32" and len(tensor.shape) == 4 and tensor.shape[1] in (1, 3)
+    """Whether an input can be an image: a batch that may be of one, one or three channels, height and width."""
+    shape = tensor.shape
+    return tensor.dtype == "float32" and len(shape) == 4 and shape[0] in (-1, 1) and shape[1] in (1, 3)
 
 
 def is_classifier(found: Inspection) -> bool:
-    """Whether it takes one image and gives one score for each class."""
+    """Whether it takes one image and gives one score for each class, of which there are two at least.
+
+    Of a single number, the likeliest is always the first, whatever becomes of the model.
+    """
     inputs, outputs = found.signature.inputs, found.signature.outputs
-    return len(inputs) == len(outputs) == 1 and is_image(inputs[0]) and len(outputs[0].shape) == 2
+    if not (len(inputs) == len(outputs) == 1 and is_image(inputs[0])):
+        return False
+    return len(outputs[0].shape) == 2 and outputs[0].shape[1] != 1
 
 
 def is_detector(found: Inspection) -> bool:

@@ -168,6 +168,7 @@ def make(
     _check_shapes(found, shapes)
     _check_kind(found, kind)
     inputs, outputs = _names(signature, kind)
+    _check_one(kind, shapes)
     tried = [tuple(shapes.get(item.name, _closed(item))) for item in signature.inputs]
     source = _source(found, pipelines / name, copied)
     return Plan(name, kind, found, source, dict(zip(inputs, tried)), tuple(outputs), labelled, copied)
@@ -176,7 +177,7 @@ def make(
 _FITS: Mapping[Kind, tuple[Callable[[Inspection], bool], str]] = {
     "classification": (
         kinds.is_classifier,
-        "image classifier: one image [N, 1 or 3, height, width] of float32 in, one [N, classes] out",
+        "image classifier: one image [N, 1 or 3, height, width] of float32 in, N open or 1; one [N, 2 or more] out",
     ),
     "detection": (
         kinds.is_detector,
@@ -211,6 +212,16 @@ def _check_shapes(found: Inspection, shapes: Mapping[str, Sequence[int]]) -> Non
         if not fits:
             raise ModelError(
                 f"the input {name} is {list(declared)} (-1: any size), and cannot be {list(shape)}"
+            )
+
+
+def _check_one(kind: Kind, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Whether each shape is one of a single request, which is what the code of kinds with images makes."""
+    for name, shape in shapes.items():
+        if kind != "tensor" and shape[0] != 1:
+            raise ModelError(
+                f"the input {name} cannot be {list(shape)}: a request brings one image",
+                remedy="begin the shape with 1; or LIKE=tensor, whose requests bring arrays as they are",
             )
 
 
