@@ -82,7 +82,9 @@ def test_files_within_the_project_are_named_relative_to_the_pipeline_and_others_
     )
 
 
-@pytest.mark.parametrize("name", ["Mine", "1mine", "my-model", "store", "site", "", "../x", "my model"])
+@pytest.mark.parametrize(
+    "name", ["Mine", "1mine", "my-model", "store", "site", "", "../x", "my model", "m" * 41]
+)
 def test_a_name_that_no_pipeline_can_have_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(SpecError, match="cannot be the name of a pipeline"):
         plan.check_name(tmp_path, name)

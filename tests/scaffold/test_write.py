@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -104,6 +106,25 @@ def test_what_cannot_be_written_whole_is_not_written(tmp_path: Path, monkeypatch
     with pytest.raises(TemplateError):
         write.write(made, tmp_path / "pipelines")
     assert not (tmp_path / "pipelines" / "mine").exists()
+
+
+def test_where_nothing_can_be_written_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "pipelines").write_text("a file, not a folder")
+    with pytest.raises(SpecError, match="cannot be written: Not a directory") as caught:
+        write.write(planned(tmp_path / "pipelines", classifier()), tmp_path / "pipelines")
+    assert caught.value.where == str(tmp_path / "pipelines" / "mine")
+
+
+def test_a_full_disk_leaves_nothing_of_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = planned(tmp_path / "pipelines", classifier(), copied=True)
+
+    def fail(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+    monkeypatch.setattr(write.shutil, "copyfile", fail)
+    with pytest.raises(SpecError, match="No space left on device"):
+        write.write(made, tmp_path / "pipelines")
+    assert list((tmp_path / "pipelines").iterdir()) == []
 
 
 def test_a_copy_holds_the_models_files(tmp_path: Path) -> None:

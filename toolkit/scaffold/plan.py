@@ -22,7 +22,8 @@ from toolkit.scaffold.kinds import Kind, is_image
 # What a copy of the model lies in, within the pipeline's folder.
 COPY = "inference_model"
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+# Objects of Kubernetes have names of 63 characters at most, and some of this name and a word.
+_NAME = re.compile(r"[a-z][a-z0-9_]{,39}")
 # Names that Paddle gives.
 _NUMBERED = re.compile(r"^save_infer_model/|\.tmp_\d+$")
 # What the build directory holds beside pipelines.
@@ -137,7 +138,7 @@ def check_name(pipelines: Path, name: str) -> None:
         raise SpecError(
             f"{name!r} cannot be the name of a pipeline",
             where="MODEL=",
-            remedy="take small letters, digits and _, a letter first: mymodel",
+            remedy="take small letters, digits and _, a letter first, 40 at most: mymodel",
         )
     if (pipelines / name).exists():
         raise SpecError(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from toolkit import spec, templates
+from toolkit.errors import SpecError
 from toolkit.scaffold.plan import COPY, Plan, check_name
 from toolkit.spec import schema
 
@@ -22,19 +25,33 @@ def write(plan: Plan, pipelines: Path) -> list[Path]:
         What is in it.
 
     Raises:
-        SpecError: there is a folder of that name by now.
+        SpecError: there is a folder of that name by now, or none can be written there.
         TemplateError: a template is wrong.
     """
     target = pipelines / plan.name
     check_name(pipelines, plan.name)
+    try:
+        with _whole(target):
+            _fill(plan, target)
+            spec.load(pipelines, plan.name)
+    except OSError as error:
+        raise SpecError(
+            f"the pipeline cannot be written: {error.strerror or error}",
+            where=str(error.filename or target),
+            remedy="make room, or see who may write there; --pipelines names another folder",
+        ) from error
+    return sorted(target.iterdir())
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[None]:
+    """A new folder, gone again if what is done in it fails or is interrupted."""
     target.mkdir(parents=True)
     try:
-        _fill(plan, target)
-        spec.load(pipelines, plan.name)
+        yield
     except BaseException:
-        shutil.rmtree(target)
+        shutil.rmtree(target, ignore_errors=True)
         raise
-    return sorted(target.iterdir())
 
 
 def _fill(plan: Plan, target: Path) -> None:
