@@ -12,7 +12,7 @@ from tests.engines.test_export import CLASSIFIER
 from tests.scaffold.models import model
 from toolkit import spec
 from toolkit.cli import new as command
-from toolkit.errors import ModelError, SpecError
+from toolkit.errors import DataError, ModelError, SpecError
 from toolkit.scaffold import look
 
 
@@ -41,6 +41,21 @@ def test_data_with_classes_decides_what_it_is_judged_by(tmp_path: Path) -> None:
     result = invoke(tmp_path / "pipelines", "--data", str(data), "--json")
     assert json.loads(result.output)["judge"] == "labels"
     assert spec.load(tmp_path / "pipelines", "mine").judge == "judge:Answers"
+
+
+def test_data_that_is_none_is_refused_whatever_the_kind(tmp_path: Path) -> None:
+    result = invoke(tmp_path / "pipelines", "--like", "tensor", "--data", str(tmp_path / "none"))
+    assert isinstance(result.exception, DataError)
+    assert not (tmp_path / "pipelines").exists()
+
+
+def test_the_command_to_go_on_with_can_be_copied_whatever_the_datas_name(tmp_path: Path) -> None:
+    data = tmp_path / "my images"
+    data.mkdir()
+    for name in ("a", "b"):
+        (data / f"{name}.jpg").write_text(name)
+    result = invoke(tmp_path / "pipelines", "--data", str(data))
+    assert f"make deploy MODEL=mine DATA='{data}'" in result.output
 
 
 def test_nothing_is_written_over_a_pipeline(tmp_path: Path) -> None:

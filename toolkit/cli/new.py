@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -108,7 +109,8 @@ def new(
         raise obstacle
     guess = kinds.guess(found)
     kind: Any = like or guess.kind
-    labelled = kind == "classification" and data is not None and _has_classes(data)
+    classes = data is not None and _has_classes(data)
+    labelled = kind == "classification" and classes
     planned = plan.make(model, kind, found, pipelines, dict(shapes), labelled, copy)
     gave = look.tried(found, planned.inputs, planned.outputs)
     written = write.write(planned, pipelines)
@@ -155,8 +157,10 @@ def _told(
     yield ""
     yield from (f"wrote {_shortest(path)}" for path in written)
     yield ""
-    yield f"look through {_shortest(written[0].parent / 'pipeline.yml')}: what to check is marked there. Then"
-    yield f"    make deploy MODEL={planned.name} DATA={data or f'a/folder/of/your/{_wanted(planned)}'}"
+    marked = "" if planned.kind == "tensor" else ": what to check is marked there"
+    yield f"look through {_shortest(written[0].parent / 'pipeline.yml')}{marked}. Then"
+    given = f"a/folder/of/your/{_wanted(planned)}" if data is None else shlex.quote(str(data))
+    yield f"    make deploy MODEL={planned.name} DATA={given}"
     if data is None:
         yield "Without DATA= it serves FP32: INT8 needs data to calibrate with."
 
