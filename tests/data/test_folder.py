@@ -73,3 +73,10 @@ def test_an_empty_list_calibrates_nothing_and_is_no_warning(tmp_path: Path) -> N
     data = dataset.load(tmp_path)
     assert data.calibration == ()
     assert not [warning for warning in data.warnings if "calibration" in warning]
+
+
+def test_a_folder_without_anything_to_take_is_told_what_would_be_taken(tmp_path: Path) -> None:
+    (tmp_path / "licence.txt").write_text("of images that are not here")
+    with pytest.raises(DataError, match=r"calibration\.txt is missing") as caught:
+        dataset.load(tmp_path)
+    assert "images or JSON and no file *.txt" in str(caught.value.remedy)

@@ -84,7 +84,11 @@ def read(path: Path) -> tuple[Sample, ...]:
         # Editors on Windows put a byte order mark in front.
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise DataError(f"the label file {path.name} is missing", where=str(path)) from error
+        raise DataError(
+            f"the label file {path.name} is missing",
+            where=str(path),
+            remedy="a folder needs none if it has images or JSON and no file *.txt; see `Your data` in README.md",
+        ) from error
     except UnicodeDecodeError as error:
         raise DataError("the label file is not UTF-8", where=str(path)) from error
     # Not `splitlines`: that also splits at separators which a text may hold.
