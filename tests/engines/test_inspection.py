@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.engines.test_export import CLASSIFIER, shipped
 from tests.jobs import attempt_all
+from toolkit.engines import inspection
 from toolkit.engines.inspection import Inspection
 from toolkit.engines.signature import Signature, Tensor
 from toolkit.errors import ModelError
@@ -131,3 +133,15 @@ def test_an_onnx_model_tells_what_it_is_and_how_to_convert_it(outcomes: dict[str
     obstacle = model.obstacle()
     assert obstacle is not None
     assert "x2paddle" in str(obstacle.remedy)
+
+
+def test_files_that_may_not_be_read_are_no_bug_of_the_toolkit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path / "inference.pdmodel"))
+
+    monkeypatch.setattr(inspection.formats, "recognise", refuse)
+    with pytest.raises(ModelError, match="cannot be read: Permission denied") as caught:
+        inspection.run(str(tmp_path), lambda done, total: None)
+    assert caught.value.where == str(tmp_path / "inference.pdmodel")

@@ -126,11 +126,17 @@ def run(path: str, progress: Progress) -> dict[str, Any]:
     """In the child: inspect the model at `path`; an `Inspection` as JSON.
 
     Raises:
-        ModelError: there is none, a file is missing or damaged, or the weights do not fit the program.
+        ModelError: there is none, a file is missing, damaged or may not be read, or the weights do not fit the program.
     """
     del progress
-    found = formats.recognise(Path(path))
-    return (_of_paddle(found) if found.format == "paddle" else _of_another(found)).to_json()
+    try:
+        found = formats.recognise(Path(path))
+        return (_of_paddle(found) if found.format == "paddle" else _of_another(found)).to_json()
+    except OSError as error:
+        raise ModelError(
+            f"the model cannot be read: {error.strerror or error}",
+            where=str(error.filename or path),
+        ) from error
 
 
 def _of_paddle(found: Found) -> Inspection:
