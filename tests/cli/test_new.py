@@ -85,6 +85,30 @@ def test_a_model_that_does_not_run_is_refused_and_nothing_written(
     assert not (tmp_path / "mine").exists()
 
 
+def test_scores_of_several_images_for_one_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look, "tried", lambda *_: {"scores": [49, 2]})
+    result = invoke(tmp_path)
+    assert isinstance(result.exception, ModelError)
+    assert "scores [49, 2] for one image [1, 3, 224, 224]" in str(result.exception)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_shape_that_the_model_does_not_run_with_leads_to_the_option_that_gives_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(function: str, *_: object, **__: object) -> None:
+        raise ModelError("the probe inference failed", remedy="check the shapes in the pipeline spec")
+
+    found = look.inspect(CLASSIFIER)
+    monkeypatch.setattr(look, "inspect", lambda path: found)
+    monkeypatch.setattr(look.child, "call", fail)
+    result = invoke(tmp_path)
+    assert isinstance(result.exception, ModelError)
+    assert "--shape" in str(result.exception.remedy)
+
+
 def test_what_cannot_be_deployed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(look, "inspect", lambda path: model({"x": (1,)}, {"y": (1,)}, format_="pir"))
     result = invoke(tmp_path)

@@ -113,6 +113,7 @@ def new(
     labelled = kind == "classification" and classes
     planned = plan.make(model, kind, found, pipelines, dict(shapes), labelled, copy)
     gave = look.tried(found, planned.inputs, planned.outputs)
+    plan.check_tried(planned, gave)
     written = write.write(planned, pipelines)
     if as_json:
         show.as_json(

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from toolkit import child
 from toolkit.engines.inspection import Inspection
-from toolkit.errors import ChildError
+from toolkit.errors import ChildError, ModelError
+from toolkit.scaffold.plan import OTHER_SIZES
 
 
 def inspect(path: Path) -> Inspection:
@@ -51,7 +52,11 @@ def tried(
             "inputs": {name: list(shape) for name, shape in inputs.items()},
             "outputs": list(outputs),
         }
-        done = child.call("toolkit.engines.export:from_directory", arguments, log=folder / "try.log")
+        try:
+            done = child.call("toolkit.engines.export:from_directory", arguments, log=folder / "try.log")
+        except ModelError as error:
+            # Its remedy names a spec, and there is none yet.
+            raise ModelError(error.message, where=found.program, remedy=OTHER_SIZES) from error
     shapes: dict[str, list[int]] = done["probe"]
     return shapes
 

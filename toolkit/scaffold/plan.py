@@ -19,6 +19,11 @@ from toolkit.errors import ModelError, SpecError
 from toolkit.scaffold import kinds
 from toolkit.scaffold.kinds import Kind, is_image
 
+# What to do about a model that does not take the shapes that were tried.
+OTHER_SIZES = (
+    "give sizes that suit it where it leaves any open: ARGS='--shape x=1,3,320,320', x the input's own name"
+)
+
 # What a copy of the model lies in, within the pipeline's folder.
 COPY = "inference_model"
 
@@ -224,6 +229,23 @@ def _check_one(kind: Kind, shapes: Mapping[str, Sequence[int]]) -> None:
                 f"the input {name} cannot be {list(shape)}: a request brings one image",
                 remedy="begin the shape with 1; or LIKE=tensor, whose requests bring arrays as they are",
             )
+
+
+def check_tried(plan: Plan, gave: Mapping[str, Sequence[int]]) -> None:
+    """Whether the model gave what code of its kind expects; a network for one size may take another for many images.
+
+    Args:
+        gave: shapes of its outputs, by name.
+
+    Raises:
+        ModelError: it did not.
+    """
+    if plan.kind == "classification" and gave["scores"][0] != 1:
+        raise ModelError(
+            f"the model gives scores {list(gave['scores'])} for one image {list(plan.inputs['image'])}",
+            where=plan.found.program,
+            remedy=OTHER_SIZES,
+        )
 
 
 def _told(tensors: Iterable[Tensor]) -> str:
