@@ -14,6 +14,7 @@ import pytest
 from tests.spec.test_load import SPEC, pipeline_folder
 from toolkit.cli import main as program
 from toolkit.stages import dataset, evaluate
+from toolkit.store import digest
 
 CPP = {"cpp": {"binary_sha256": "ab" * 32}}
 
@@ -75,6 +76,19 @@ def test_what_starts_a_service_refuses_a_cpp_server_without_its_binary(
     assert run(tmp_path, command, "--json", **CPP) == 8
     told = json.loads(capsys.readouterr().out)
     assert told["message"].endswith("SERVING_BIN names none; nothing is downloaded")
+
+
+@pytest.mark.parametrize("command", ["launch", "serve"])
+def test_settings_that_the_cpp_server_does_not_take_are_refused_before_anything_is_built(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    binary = tmp_path / "serving"
+    binary.write_text("#!/bin/sh")
+    binary.chmod(0o755)
+    monkeypatch.setenv("SERVING_BIN", str(binary))
+    assert run(tmp_path, command, "--json", cpp={"binary_sha256": digest.of_file(binary)}) == 8
+    told = json.loads(capsys.readouterr().out)
+    assert "listens on all addresses" in told["message"]
 
 
 def test_a_deployment_of_the_cpp_server_is_refused_since_nothing_could_prove_it(

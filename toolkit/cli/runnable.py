@@ -5,6 +5,8 @@ from __future__ import annotations
 from toolkit.errors import ServiceError
 from toolkit.serving import cpp
 from toolkit.stages.context import Context
+from toolkit.supervisor import cpp as server
+from toolkit.supervisor.settings import Settings
 
 
 def require(context: Context) -> None:
@@ -17,6 +19,16 @@ def require(context: Context) -> None:
     spec.hardware.require()
     if spec.cpp is not None:
         cpp.binary(spec.cpp.binary_sha256)
+
+
+def require_settings(context: Context, settings: Settings) -> None:
+    """For commands that start what they build, with these settings.
+
+    Raises:
+        ServiceError: the C++ server serves, and does not do what they ask for.
+    """
+    if context.spec.cpp is not None:
+        server.check(context.spec.cpp.binary_sha256, settings)
 
 
 def require_front_door(context: Context) -> None:

@@ -105,6 +105,7 @@ def _what_to_start(command: click.Context, as_json: bool, options: dict[str, Any
     settings = take_settings(options)
     context = context_of(as_json=as_json, **options)
     runnable.require(context)
+    runnable.require_settings(context, settings)
     known = deployed.read(context.home) if context.spec.cpp is None else None
     if known is not None and known.now.directory.is_dir() and not names & {"data", "precision", "budget"}:
         target = replace(known.now, settings=settings_given(settings, known.now.settings, names))

@@ -88,7 +88,7 @@ def _runnable(target: Target) -> release.Release:
     HARDWARE[plan.target].require()
     server = cpp_files.read(target.directory)
     if server is not None:
-        cpp.check(server, target.settings)
+        cpp.check(server.binary_sha256, target.settings)
     return plan
 
 

@@ -29,13 +29,16 @@ _EVERYWHERE = "0.0.0.0"
 _LOOK_SECONDS = 0.2
 
 
-def check(server: Server, settings: Settings) -> Path:
+def check(sha256: str, settings: Settings) -> Path:
     """The binary to start.
+
+    Args:
+        sha256: what it has to be, in hex.
 
     Raises:
         ServiceError: there is none, or the settings ask for what the server does not do.
     """
-    found = cpp.binary(server.binary_sha256)
+    found = cpp.binary(sha256)
     if settings.host != _EVERYWHERE:
         raise ServiceError(
             "the C++ server listens on all addresses, whatever it is told",
@@ -55,7 +58,7 @@ def launch(home: Path, target: Target, server: Server, run_dir: Path) -> State:
     Raises:
         ServiceError: see `check`; or it ends, or is not healthy in time.
     """
-    binary = check(server, target.settings)
+    binary = check(server.binary_sha256, target.settings)
     plan = release.read(target.directory)
     _lay_out(target.directory, server, run_dir)
     with (run_dir / SERVICE_LOG).open("ab") as log:
@@ -96,7 +99,7 @@ def serve(target: Target, server: Server, run_dir: Path) -> NoReturn:
     Raises:
         ServiceError: see `check`.
     """
-    os.environ[cpp.VARIABLE] = str(check(server, target.settings))
+    os.environ[cpp.VARIABLE] = str(check(server.binary_sha256, target.settings))
     _lay_out(target.directory, server, run_dir)
     os.chdir(run_dir)
     argv = server.command(sys.executable, target.settings.http_port)
