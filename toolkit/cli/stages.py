@@ -34,9 +34,15 @@ def _each(function: Callable[[Context, str], Artifact]) -> Callable[[Context], M
 
 def _wanting_int8(function: Callable[[Context, str], Artifact]) -> Callable[[Context], Made]:
     """Only the models that INT8 is a candidate of."""
-    return lambda context: {
-        name: function(context, name) for name in context.spec.steps if "int8" in context.candidates_of(name)
-    }
+
+    def make(context: Context) -> Made:
+        if not context.calibrates:
+            # It says that INT8 is no candidate of any, or that it cannot be had.
+            dataset.run(context)
+        names = [name for name in context.spec.steps if "int8" in context.candidates_of(name)]
+        return {name: function(context, name) for name in names}
+
+    return make
 
 
 def _optimize(context: Context) -> Made:
