@@ -54,6 +54,14 @@ def test_without_data_only_fp32_is_tried_and_said_why(
     assert "DATA=" in said
 
 
+def test_a_target_that_takes_shapes_from_the_data_is_refused_without_any(
+    placeholder: spec.PipelineSpec, tmp_path: Path
+) -> None:
+    aimed = placeholder.model_copy(update={"target": "nvidia-tensorrt"})
+    with pytest.raises(DataError, match="shapes of calibration data, and there is none"):
+        dataset.run(context(aimed, tmp_path / "build"))
+
+
 @pytest.mark.parametrize("precision", ["int8", "bf16"])
 def test_what_would_have_to_be_calibrated_or_judged_is_refused(
     placeholder: spec.PipelineSpec, tmp_path: Path, precision: str

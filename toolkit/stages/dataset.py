@@ -12,6 +12,7 @@ from toolkit.child import Progress
 from toolkit.data import dataset
 from toolkit.data.dataset import Dataset
 from toolkit.errors import DataError
+from toolkit.hardware import HARDWARE
 from toolkit.spec.load import SPEC_FILE
 from toolkit.stages.context import Context
 from toolkit.store import digest
@@ -44,7 +45,8 @@ def run(context: Context) -> DatasetRef:
     """The dataset to calibrate and judge with.
 
     Raises:
-        DataError: the user's is not fit for that, or a precision was asked for that nothing could be calibrated for.
+        DataError: the user's is not fit for that, or a precision, or a target, was asked for that nothing
+            could be calibrated for.
     """
     if "dataset" not in context.known:
         if not context.calibrates:
@@ -61,6 +63,12 @@ def _check_without_data(context: Context) -> None:
     if context.precision in ("int8", "bf16"):
         raise DataError(
             f"{context.precision} was asked for, and there is no data to calibrate and judge it with",
+            where=f"{context.spec.directory / SPEC_FILE}: data.placeholder",
+            remedy=GIVE_DATA,
+        )
+    if context.spec.hardware == HARDWARE["nvidia-tensorrt"]:
+        raise DataError(
+            f"{context.spec.target} is built for the shapes of calibration data, and there is none",
             where=f"{context.spec.directory / SPEC_FILE}: data.placeholder",
             remedy=GIVE_DATA,
         )
