@@ -10,7 +10,7 @@ import pytest
 
 from tests.engines.test_export import CLASSIFIER, shipped
 from tests.jobs import attempt_all
-from toolkit.engines import inspection
+from toolkit.engines import inspection, onnx
 from toolkit.engines.inspection import Inspection
 from toolkit.engines.signature import Signature, Tensor
 from toolkit.errors import ModelError
@@ -145,3 +145,13 @@ def test_files_that_may_not_be_read_are_no_bug_of_the_toolkit(
     with pytest.raises(ModelError, match="cannot be read: Permission denied") as caught:
         inspection.run(str(tmp_path), lambda done, total: None)
     assert caught.value.where == str(tmp_path / "inference.pdmodel")
+
+
+def test_an_onnx_model_may_name_the_domain_of_its_operators(tmp_path: Path) -> None:
+    model = onnx._model_class()()
+    model.graph.node.add(op_type="Relu")
+    model.graph.output.add(name="y")
+    model.opset_import.add(domain="com.example", version=1)
+    model.opset_import.add(domain="ai.onnx", version=17)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    assert onnx.read(tmp_path / "model.onnx")["version"] == "operator set 17"

@@ -84,7 +84,8 @@ def _damaged(path: Path) -> ModelError:
 
 
 def _version(model: Any) -> str:
-    opset = next((item.version for item in model.opset_import if not item.domain), 0)
+    # Both names are those of ONNX's own operators.
+    opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
     writer = " ".join(filter(None, (model.producer_name, model.producer_version)))
     return f"operator set {opset}" + (f", written by {writer}" if writer else "")
 
