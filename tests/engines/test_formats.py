@@ -71,6 +71,11 @@ def test_what_is_no_model_is_refused_with_the_reason(
     assert error.where
 
 
+def test_a_folder_that_is_named_like_a_file_is_passed_over(tmp_path: Path) -> None:
+    (fill(tmp_path, "a.pdmodel", "a.pdiparams") / "labels.json").mkdir()
+    assert formats.recognise(tmp_path).program.name == "a.pdmodel"
+
+
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").touch()
     assert "is empty" in refusal(tmp_path / "a.onnx").message

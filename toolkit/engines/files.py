@@ -91,8 +91,11 @@ def _paddle3_error(path: Path) -> ModelError:
 
 
 def is_paddle3(path: Path) -> bool:
-    """Whether the `.json` file `path` is a program of Paddle 3, by its first bytes."""
-    head = path.read_bytes()[:4096]
+    """Whether `path` is a `.json` file with a program of Paddle 3, by its first bytes."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(4096)
     return b'"base_code"' in head or b'"program"' in head
 
 
