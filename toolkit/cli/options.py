@@ -217,6 +217,8 @@ def context_of(
     _log(verbose)
     console = Console(quiet=as_json, verbose=verbose)
     known = spec.load(pipelines, model)
+    if data is None and known.data.placeholder:
+        known = known.without_labels()
     if not known.hardware.is_default:
         console.say(
             f"  target     {known.target}: built and judged on this processor in {known.judged_in}; what the device "

@@ -152,6 +152,16 @@ class PipelineSpec(Section):
         copy._directory = directory.resolve()
         return copy
 
+    def without_labels(self) -> PipelineSpec:
+        """The same spec for samples without labels: judged by `agreement`, where that is given for the only step."""
+        if self.agreement is None or len(self.steps) > 1:
+            return self
+        models = {
+            name: item.model_copy(update={"judge": AGREEMENT}) if name in self.steps else item
+            for name, item in self.models.items()
+        }
+        return self.model_copy(update={"judge": AGREEMENT, "models": models})
+
     def candidates_of(self, model: str) -> tuple[str, ...]:
         """The precisions to try for `model`."""
         return self.models[model].candidates or self.candidates
