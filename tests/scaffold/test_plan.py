@@ -38,6 +38,12 @@ def test_a_shape_that_the_model_cannot_have_is_refused(
         plan.make("mine", "classification", classifier((-1, 3, -1, -1)), tmp_path, shapes)
 
 
+def test_a_name_that_would_leave_its_comment_is_refused(tmp_path: Path) -> None:
+    found = model({"x\nserving: {replicas: 99}": (1,)}, {"y": (1,)})
+    with pytest.raises(ModelError, match="cannot be written into files of text"):
+        plan.make("mine", "tensor", found, tmp_path, {})
+
+
 def test_what_is_no_classifier_is_not_made_one(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"it has ids float32 \[-1, -1\] in") as caught:
         plan.make("mine", "classification", model({"ids": (-1, -1)}, {"y": (-1, 2)}), tmp_path, {})

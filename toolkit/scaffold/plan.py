@@ -171,6 +171,7 @@ def make(
         ModelError: the model is not of this kind, or has no such input, or the shape is none of its.
     """
     signature = found.signature
+    _check_printable(found)
     _check_shapes(found, shapes)
     _check_kind(found, kind)
     inputs, outputs = _names(signature, kind)
@@ -203,6 +204,17 @@ def _check_kind(found: Inspection, kind: Kind) -> None:
             where=found.program,
             remedy="LIKE=tensor takes any model: requests and answers are its arrays, until you write more into ops.py",
         )
+
+
+def _check_printable(found: Inspection) -> None:
+    """Whether the model's own names fit into a line of a comment; with a line break one would go on as YAML."""
+    for item in (*found.signature.inputs, *found.signature.outputs):
+        if not item.name.isprintable():
+            raise ModelError(
+                f"the model has an input or output named {item.name!r}, which cannot be written into files of text",
+                where=found.program,
+                remedy="export it again with names of letters, digits and _",
+            )
 
 
 def _check_shapes(found: Inspection, shapes: Mapping[str, Sequence[int]]) -> None:
