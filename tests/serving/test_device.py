@@ -94,6 +94,51 @@ def test_paddle_servings_predictor_gives_the_outputs_of_ours(folder: Path, tmp_p
     assert found["refused"] == "the model takes the inputs ['image'], not ['picture']"
 
 
+def worked(source: str, folder: str, progress: Progress) -> dict[str, Any]:
+    """The outputs for a sequence, of our own predictor and of Paddle Serving's."""
+    del progress
+    os.chdir(folder)
+    from toolkit.engines import model
+    from toolkit.engines.options import PredictorOptions
+    from toolkit.serving import device
+
+    loaded = device.load(
+        Path(folder), Path(folder) / "serving_server", SimpleNamespace(name="cls", shapes={})
+    )
+    feed = {"words": np.arange(12, dtype=np.int64)[:, None] * 100}
+    ours = model.load(Path(source), PredictorOptions())(feed)
+    return {
+        "ours": {name: array.tolist() for name, array in ours.items()},
+        "theirs": {name: array.tolist() for name, array in loaded(feed).items()},
+    }
+
+
+def test_the_rows_of_a_sequence_stay_together_in_paddle_servings_predictor(tmp_path: Path) -> None:
+    found = importlib.util.find_spec("LAC")
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    source = Path(next(iter(found.submodule_search_locations))) / "seg_model" / "model"
+    shapes = {"words": [4, 1]}
+    (tmp_path / "fp32").mkdir()
+    export = {
+        "directory": str(source),
+        "model_file": None,
+        "params_file": None,
+        "target": str(tmp_path / "fp32"),
+        "inputs": shapes,
+        "outputs": ["tags"],
+    }
+    convert = {"source": str(tmp_path / "fp32"), "target": str(tmp_path), "shapes": shapes}
+    calls = [("toolkit.engines.export:from_directory", export), ("toolkit.serving.format:convert", convert)]
+    for call in calls:
+        (told,) = attempt_all([call], tmp_path / "log")
+        assert isinstance(told, dict), told
+    arguments = {"source": str(tmp_path / "fp32"), "folder": write_config(tmp_path, tmp_path / "cpu")}
+    (answers,) = attempt_all([("tests.serving.test_device:worked", arguments)], tmp_path / "log")
+    assert isinstance(answers, dict), answers
+    assert answers["theirs"] == answers["ours"]
+
+
 @pytest.mark.parametrize("device_type", [1, 2])
 def test_a_paddle_without_a_gpu_is_refused_instead_of_running_on_the_processor(
     device_type: int, folder: Path, tmp_path: Path

@@ -15,7 +15,8 @@ import yaml
 from paddle_serving_app import local_predict
 from paddle_serving_server.pipeline.local_service_handler import LocalServiceHandler
 
-from toolkit.engines import predictor
+from toolkit.engines import predictor, program
+from toolkit.engines.model import files_in
 from toolkit.engines.predictor import Feed, Fetch
 from toolkit.errors import ModelError
 from toolkit.serving.release import CONFIG_FILE, StepRelease
@@ -26,10 +27,15 @@ _POOL_MEGABYTES = 100
 
 
 class DevicePredictor:
-    """A model that Paddle Serving loaded; see `toolkit.engines.predictor.Predictor`."""
+    """A model that Paddle Serving loaded; see `toolkit.engines.predictor.Predictor`.
 
-    def __init__(self, local: Any) -> None:
+    Args:
+        sequences: inputs with a level of detail; the rows of an inference are one sequence.
+    """
+
+    def __init__(self, local: Any, sequences: frozenset[str] = frozenset()) -> None:
         self._local = local
+        self._sequences = sequences
         self.inputs: list[str] = list(local.feed_names_)
         self.outputs: list[str] = list(local.fetch_names_)
 
@@ -37,11 +43,13 @@ class DevicePredictor:
         """Run one inference; see `Predictor`."""
         if set(feed) != set(self.inputs):
             raise ModelError(f"the model takes the inputs {self.inputs}, not {sorted(feed)}")
+        lengths = {f"{name}.lod": [0, len(feed[name])] for name in self._sequences}
         try:
-            found: Fetch = self._local.predict(feed=dict(feed), fetch=self.outputs, batch=True)
+            found = self._local.predict(feed={**feed, **lengths}, fetch=self.outputs, batch=True)
         except Exception as error:
             raise ModelError(f"the inference failed: {error}") from error
-        return found
+        # Outputs with a level of detail have it beside them.
+        return {name: found[name] for name in self.outputs}
 
 
 def load(directory: Path, model: Path, item: StepRelease) -> DevicePredictor:
@@ -61,7 +69,7 @@ def load(directory: Path, model: Path, item: StepRelease) -> DevicePredictor:
         model_config=str(model), client_type="local_predictor", dynamic_shape_info=item.shapes, **service
     )
     with _making(service):
-        return DevicePredictor(handler.get_client(0))
+        return DevicePredictor(handler.get_client(0), program.sequences(files_in(model).model))
 
 
 def _require_gpu() -> None:
