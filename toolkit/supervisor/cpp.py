@@ -16,6 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+import psutil
+
 from toolkit import child, process
 from toolkit.errors import ServiceError
 from toolkit.gateway import keys
@@ -71,7 +73,7 @@ def launch(home: Path, target: Target, server: Server, run_dir: Path) -> State:
         )
     state = State(
         pid=started.pid,
-        created=time.time(),
+        created=psutil.Process(started.pid).create_time(),
         birth=birth_of(started.pid) or "",
         grace_seconds=plan.limits.grace_seconds,
         name=plan.name,
