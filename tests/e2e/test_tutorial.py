@@ -53,6 +53,6 @@ def test_every_command_of_the_tutorial_works(place: Path) -> None:
         assert done.returncode == 0, block + done.stdout + done.stderr
         said.append(done.stdout)
     answers = [text for text in said if '"classes"' in text]
-    assert '"name":"class' not in answers[0]
-    assert '"name":"class' in answers[-1]
+    assert '"name": "class' not in answers[0]
+    assert '"name": "class' in answers[-1]
     assert not listening(http)
