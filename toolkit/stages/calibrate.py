@@ -62,14 +62,11 @@ def run(context: Context, name: str, source: Optional[Artifact] = None) -> Artif
 def _calibrate(
     context: Context, name: str, source: Artifact, data: Path, target: Path, progress: Progress
 ) -> Mapping[str, Any]:
-    model = context.spec.models[name]
     arguments = {
+        **context.step_of(name),
         "source": str(source.path),
-        "pipeline_dir": str(context.spec.directory),
-        "step": [model.step, dict(model.options)],
-        "judge": context.spec.judge_of(name),
         "data": str(data),
-        "limit": model.quantize.samples,
+        "limit": context.spec.models[name].quantize.samples,
         "target": str(target),
     }
     log = context.logs / f"calibrate-{name}.log"

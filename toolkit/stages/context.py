@@ -116,6 +116,15 @@ class Context:
         versions = {name: digest.version_of(_ENGINE_PACKAGES[name]) for name in self.spec.engines}
         return {name: version for name, version in versions.items() if version is not None}
 
+    def step_of(self, model: str) -> dict[str, Any]:
+        """What a child takes to run a model's step: `pipeline_dir`, and of `step` and `judge` reference and options."""
+        found = self.spec.models[model]
+        return {
+            "pipeline_dir": str(self.spec.directory),
+            "step": [found.step, dict(found.options)],
+            "judge": self.spec.judge_of(model),
+        }
+
     def forced(self, model: str) -> Optional[str]:
         """The precision without which nothing of `model` may be served; None: native FP32 may always be."""
         asked_for = self.precision in ("int8", "bf16") and self.candidates_of(model) == (self.precision,)

@@ -102,14 +102,11 @@ def _sources(context: Context, variant: Variant) -> tuple[Artifact, Artifact]:
 def _artifact(context: Context, data: DatasetRef, variant: Variant) -> Artifact:
     """What has to be run for it: the errors of layers, and the ranges on validation samples."""
     base, calibrated = _sources(context, variant)
-    model = context.spec.models[variant.model]
     arguments = {
+        **context.step_of(variant.model),
         "reference": str(base.path),
         "quantized": str(variant.source.path),
         "feeds": [str(path) for path in sorted(calibrated.path.glob("batch_*.npz"))],
-        "pipeline_dir": str(context.spec.directory),
-        "step": [model.step, dict(model.options)],
-        "judge": context.spec.judge_of(variant.model),
         "data": str(data.directory),
     }
     log = context.logs / f"diagnose-{variant.model}.log"

@@ -104,7 +104,7 @@ def _measure(
     reference: Optional[Artifact],
     progress: Progress,
 ) -> Mapping[str, Any]:
-    step = _step(context, variant.model)
+    step = context.step_of(variant.model)
     arguments = {
         "data": str(data.directory),
         "split": split,
@@ -321,7 +321,7 @@ def _time(
         ],
         "shapes": _shapes(context, model),
         **(_LATENCY_AT_LEVEL if level else _LATENCY),
-        **_step(context, model),
+        **context.step_of(model),
     }
     log = context.logs / f"latency-{model}.log"
     with context.console.working("latency", f"{model}{f'-{level}' if level else ''}") as progress:
@@ -335,17 +335,8 @@ def _shapes(context: Context, name: str) -> dict[str, list[int]]:
     return {key: list(shape) for key, shape in context.spec.models[name].inputs.items()}
 
 
-def _step(context: Context, name: str) -> dict[str, Any]:
-    model = context.spec.models[name]
-    return {
-        "pipeline_dir": str(context.spec.directory),
-        "step": [model.step, dict(model.options)],
-        "judge": context.spec.judge_of(name),
-    }
-
-
 def _ingredients(context: Context, variant: Variant) -> dict[str, Any]:
-    step = _step(context, variant.model)
+    step = context.step_of(variant.model)
     return {
         "step": [step["step"], step["judge"]],
         "model": variant.source.key,

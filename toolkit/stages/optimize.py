@@ -66,13 +66,10 @@ def summary(info: Mapping[str, Any]) -> str:
 def _optimize(
     context: Context, name: str, exported: Artifact, data: Path, target: Path, progress: Progress
 ) -> Mapping[str, Any]:
-    model = context.spec.models[name]
     arguments = {
-        "pipeline_dir": str(context.spec.directory),
-        "step": [model.step, dict(model.options)],
-        "judge": context.spec.judge_of(name),
+        **context.step_of(name),
         "data": str(data),
-        "shapes": {key: list(shape) for key, shape in model.inputs.items()},
+        "shapes": {key: list(shape) for key, shape in context.spec.models[name].inputs.items()},
         "source": str(exported.path),
         "target": str(target),
     }

@@ -34,13 +34,8 @@ def run(context: Context, name: str) -> Artifact:
         DataError: the calibration data yields no feed.
     """
     data = dataset_stage.run(context)
-    model = context.spec.models[name]
-    arguments = {
-        "pipeline_dir": str(context.spec.directory),
-        "step": [model.step, dict(model.options)],
-        "judge": context.spec.judge_of(name),
-        "data": str(data.directory),
-    }
+    step = context.step_of(name)
+    arguments = {**step, "data": str(data.directory)}
     log = context.logs / f"ranges-{name}.log"
     return context.artifact(
         "ranges",
@@ -48,7 +43,7 @@ def run(context: Context, name: str) -> Artifact:
         {
             "data": data.digest,
             "pipeline": context.pipeline_code(),
-            "step": [model.step, model.options, *context.spec.judge_of(name)],
+            "step": [step["step"], step["judge"]],
         },
         (Path(__file__), Path(shapes.__file__)),
         lambda target, progress: dict(

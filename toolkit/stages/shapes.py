@@ -42,14 +42,7 @@ def run(context: Context, name: str, count: Optional[int] = None) -> dict[str, A
         SpecError: the spec lacks the list of what the step pads to.
     """
     data = dataset_stage.run(context)
-    model = context.spec.models[name]
-    arguments = {
-        "pipeline_dir": str(context.spec.directory),
-        "step": [model.step, dict(model.options)],
-        "judge": context.spec.judge_of(name),
-        "data": str(data.directory),
-        "count": count,
-    }
+    arguments = {**context.step_of(name), "data": str(data.directory), "count": count}
     log = context.logs / f"shapes-{name}.log"
     with context.console.working("shapes", name) as progress:
         return dict(child.call("toolkit.stages.shapes:observe", arguments, log=log, progress=progress))
