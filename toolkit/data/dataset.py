@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolkit.data import folder, labels
+from toolkit.data.folder import Samples
 from toolkit.data.labels import Sample
 from toolkit.errors import DataError
 
@@ -74,20 +75,20 @@ def load(directory: Path) -> Dataset:
             remedy="DATA= takes a folder of images, or one with calibration.txt and validation.txt; see `Your data` in "
             "README.md",
         )
+    search: Samples = ()
     if folder.is_plain(directory):
-        calibration, search, validation = folder.divided(directory)
+        samples = folder.samples(directory)
+        digests = _digests_of(samples)
+        calibration, validation = folder.divided(samples, digests, directory)
     else:
         calibration, search, validation = _listed(directory)
-    digests = _digests_of((*calibration, *search, *validation))
+        digests = _digests_of((*calibration, *search, *validation))
     _check_disjoint(directory, calibration, validation, digests)
     _check_disjoint(directory, search, validation, digests)
     if not search:
         search, validation = _divided(validation, digests)
     warnings = _warnings(calibration, search, validation, digests)
     return Dataset(directory, calibration, search, validation, digests, warnings)
-
-
-Samples = tuple[Sample, ...]
 
 
 def _listed(directory: Path) -> tuple[Samples, Samples, Samples]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from toolkit.data.labels import Sample
@@ -21,31 +21,32 @@ def is_plain(directory: Path) -> bool:
     return not any(directory.glob("*.txt")) and bool(_files(directory))
 
 
-def divided(directory: Path) -> tuple[Samples, Samples, Samples]:
-    """Samples to calibrate, to search with (none: a part of the last is), and to judge with; without labels.
+def samples(directory: Path) -> Samples:
+    """Its files, without labels."""
+    return tuple(Sample(str(path.relative_to(directory)), path) for path in _files(directory))
+
+
+def divided(found: Samples, digests: Mapping[Path, str], directory: Path) -> tuple[Samples, Samples]:
+    """Samples to calibrate and samples to judge with.
 
     By content, so that a folder is divided alike wherever it lies, and copies stay together.
+
+    Args:
+        digests: of the files.
 
     Raises:
         DataError: there are fewer than two different files.
     """
-    by_digest: dict[str, list[Path]] = {}
-    for path in _files(directory):
-        by_digest.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), []).append(path)
-    if len(by_digest) < 2:
+    different = sorted({digests[sample.file] for sample in found})
+    if len(different) < 2:
         raise DataError(
             "one file alone cannot calibrate and judge",
             where=str(directory),
             remedy="give at least two that differ; some tens are a good beginning",
         )
-    chosen = set(sorted(by_digest)[::_SHARE][:_MOST])
-    samples = [
-        (digest in chosen, Sample(str(path.relative_to(directory)), path))
-        for digest, paths in by_digest.items()
-        for path in paths
-    ]
-    calibration = tuple(sample for calibrates, sample in samples if calibrates)
-    return calibration, (), tuple(sample for calibrates, sample in samples if not calibrates)
+    first = set(different[::_SHARE][:_MOST])
+    calibration = tuple(sample for sample in found if digests[sample.file] in first)
+    return calibration, tuple(sample for sample in found if digests[sample.file] not in first)
 
 
 def _files(directory: Path) -> list[Path]:
