@@ -13,6 +13,7 @@ from tests.stages import planted
 from tests.stages.planted import A, Plant, World
 from toolkit import cpu
 from toolkit.serving import release
+from toolkit.spec.network import SourceSpec
 from toolkit.spec.service import CanarySpec, WatchSpec
 from toolkit.stages import render
 from toolkit.stages.evaluate import Outcome
@@ -59,16 +60,24 @@ def test_models_and_tests_of_the_pipelines_folder_are_in_no_release(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     planted.install_convert(monkeypatch, tmp_path)
-    outcome = planted.evaluated(World(), monkeypatch, tmp_path)
+    outcome = planted.evaluated(World(), monkeypatch, tmp_path, steps=("det", "rec"))
     folder = tmp_path / "ocr"
     shutil.copytree(outcome.context.spec.directory, folder)
-    for name in ("test_ops.py", "inference_model/inference.pdmodel"):
+    names = ("test_ops.py", "copied/x.pdmodel", "copied/x.pdiparams", "mixed/x.pdmodel", "mixed/x.pdiparams")
+    for name in (*names, "mixed/names.txt"):
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).touch()
-    context = replace(outcome.context, spec=outcome.context.spec.placed_in(folder))
-    code = render.run(context, outcome).path / release.PIPELINE_DIR
+        (folder / name).write_text("something")
+    plan = outcome.context.spec
+    sources = {"det": SourceSpec(directory="copied"), "rec": SourceSpec(directory="mixed")}
+    models = {
+        name: item.model_copy(update={"source": sources.get(name, item.source)})
+        for name, item in plan.models.items()
+    }
+    changed = plan.model_copy(update={"models": models}).placed_in(folder)
+    code = render.run(replace(outcome.context, spec=changed), outcome).path / release.PIPELINE_DIR
     left = {path.name for path in folder.iterdir()} - {path.name for path in code.iterdir()}
-    assert left == {"test_ops.py", "inference_model"}
+    assert left == {"test_ops.py", "copied"}
+    assert [path.name for path in (code / "mixed").iterdir()] == ["names.txt"]
 
 
 def test_a_release_knows_the_levels_that_it_was_judged_at(rendered: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from toolkit import child
 from toolkit.child import Progress
 from toolkit.engines import files
-from toolkit.spec import ModelSpec
+from toolkit.spec import ModelSpec, PipelineSpec
 from toolkit.spec.load import source_directory
 from toolkit.stages.context import Context
 from toolkit.store import digest
@@ -36,6 +36,19 @@ def run(context: Context, name: str) -> Artifact:
         (Path(__file__),),
         lambda target, progress: _export(context, name, target, progress),
     )
+
+
+def source_files(spec: PipelineSpec, name: str) -> list[Path]:
+    """Program and weights that a model is read from; none of a layer, nor where each weight has a file of its own.
+
+    Raises:
+        ModelError: one is missing.
+    """
+    source = spec.models[name].source
+    if source.layer is not None:
+        return []
+    found = files.find(source_directory(source, spec.directory), source.model, source.params)
+    return [] if found.params.is_dir() else [found.model, found.params]
 
 
 def source_digest(context: Context, name: str) -> Any:

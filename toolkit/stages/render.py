@@ -6,11 +6,10 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from toolkit import templates
 from toolkit.doctor import HTTP_PORT
-from toolkit.scaffold.plan import COPY
 from toolkit.serving import config, cpp, monitoring, release
 from toolkit.serving.release import (
     CONFIG_FILE,
@@ -22,7 +21,7 @@ from toolkit.serving.release import (
 )
 from toolkit.spec import PipelineSpec
 from toolkit.spec.tuned import Choice
-from toolkit.stages import convert, device
+from toolkit.stages import convert, device, export
 from toolkit.stages.context import PACKAGE, Context
 from toolkit.stages.evaluate import Outcome
 from toolkit.stages.variants import Variant
@@ -34,8 +33,8 @@ _CPP_TEMPLATE = "serving/cpp.yml.j2"
 
 _TEMPLATES = ("serving", "monitoring", "web")
 
-# Of a pipeline's folder; the model is in the release as it is served.
-_NOT_OF_A_RELEASE = shutil.ignore_patterns("__pycache__", "*.pyc", "test_*.py", COPY)
+# Of a pipeline's folder.
+_NOT_OF_A_RELEASE = shutil.ignore_patterns("__pycache__", "*.pyc", "test_*.py")
 
 # What runs around a release: a change of it, too, starts the service anew with the next deployment.
 _SERVICE_CODE = (
@@ -181,10 +180,25 @@ def _render_part(context: Context, outcome: Outcome, part: _Part, target: Path) 
         shutil.copytree(
             artifact.path, target / MODELS_DIR / name, ignore=shutil.ignore_patterns("manifest.json")
         )
-    shutil.copytree(context.spec.directory, target / PIPELINE_DIR, ignore=_NOT_OF_A_RELEASE)
+    shutil.copytree(context.spec.directory, target / PIPELINE_DIR, ignore=_left_out(context.spec))
     shutil.copytree(outcome.artifact.path / part.source / GOLDEN_DIR, target / GOLDEN_DIR)
     _render_configs(context, outcome, part, target)
     _render_monitoring(context, target / MONITORING_DIR)
+
+
+def _left_out(spec: PipelineSpec) -> Callable[[str, list[str]], set[str]]:
+    """What `copytree` leaves out of the pipeline's folder: tests, and models, which are in the release as served."""
+    models = {path for name in spec.steps for path in export.source_files(spec, name)}
+
+    def has_models_alone(path: Path) -> bool:
+        files = [item for item in path.rglob("*") if item.is_file()] if path.is_dir() else [path]
+        return bool(files) and models.issuperset(files)
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        others = {name for name in names if has_models_alone(Path(folder) / name)}
+        return {*_NOT_OF_A_RELEASE(folder, names), *others}
+
+    return ignored
 
 
 def _render_configs(context: Context, outcome: Outcome, part: _Part, target: Path) -> None:
