@@ -21,7 +21,18 @@ from toolkit.stages.dataset import DatasetRef
 from toolkit.stages.variants import Variant
 
 # Of a candidate that no other one is preferred to for what it loses.
-_BEST = Difference(0.0, 1.0, -math.inf, -math.inf, -math.inf, 0, 0, 0, 1.0, False)
+_BEST = Difference(
+    reference=0.0,
+    candidate=1.0,
+    drop=-math.inf,
+    lower=-math.inf,
+    upper=-math.inf,
+    samples=0,
+    better=0,
+    worse=0,
+    confidence=1.0,
+    relative=False,
+)
 
 
 @dataclass
@@ -143,7 +154,7 @@ class Judged:
         candidate = Candidate(item.label, precision, None if problem else counts, share, problem)
         return gate.judge(self.counts(), candidate, self.metric, self.policy)
 
-    def timed(self, item: Variant) -> Optional[Variant]:
+    def same_as(self, item: Variant) -> Optional[Variant]:
         """The variant of `everything` that is the same as `item`."""
         same = (one for one in self.everything if one.source.key == item.source.key)
         return next((one for one in same if one.options == item.options), None)

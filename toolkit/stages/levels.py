@@ -1,7 +1,7 @@
 """What is kept of a model for lesser CPUs: those with less of the instruction sets that a release may meet.
 
 Other instructions give other numbers (INT8 saturates without VNNI) and other times, so each is measured by itself,
-unless a model is seen to run the very same kernels.
+unless a model is seen to run the same kernels.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _portable(judged: Judged) -> list[Variant]:
 
 def _figures(judged: Judged, portable: list[Variant], level: str) -> Figures:
     everything = [judged.native, *portable]
-    known = [judged.timed(item) for item in everything]
+    known = [judged.same_as(item) for item in everything]
     # Native FP32 takes its own look at the processor, whatever oneDNN is told.
     if all(known) and all(measure.runs_alike(judged.context, item, level) for item in portable):
         return {item: judged.figures[one] for item, one in zip(everything, known) if one}
