@@ -67,6 +67,10 @@ def test_what_the_device_runs_in_decides_what_models_are_judged_in(
             "engines: nvidia-gpu runs in paddle alone",
         ),
         ({"target": "nvidia-gpu", "gate": {"levels": ["AVX2"]}}, "gate.levels: they are of x86 processors"),
+        (
+            {"cpp": {"binary_sha256": SHA}, "engines": ["paddle", "openvino"]},
+            "engines: the C++ server runs models in paddle alone",
+        ),
         ({"cpp": {}}, "binary_sha256"),
         ({"cpp": {"binary_sha256": "ab"}}, "String should match pattern"),
         ({"cpp": {"binary_sha256": SHA, "thread": 2}}, "greater than or equal to 4"),

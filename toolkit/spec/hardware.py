@@ -66,6 +66,8 @@ def problem(
     if cpp is not None:
         if len(steps) > 1:
             return f"cpp: the C++ server hands tensors from model to model, so it takes one step, not {len(steps)}"
+        if set(engines) != {"paddle"}:
+            return "engines: the C++ server runs models in paddle alone"
         if target.name == "nvidia-tensorrt":
             return "cpp: its command takes no shape ranges, which nvidia-tensorrt needs; take `target: nvidia-gpu`"
         if device.precision not in (None, "fp32"):
