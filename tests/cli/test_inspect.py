@@ -63,3 +63,9 @@ def test_what_is_not_there_is_an_error_of_its_own(tmp_path: Path) -> None:
     result = CliRunner().invoke(command.inspect_command, [str(tmp_path / "none")])
     assert result.exit_code != 0
     assert "no such file or directory" in str(result.exception)
+
+
+def test_without_a_model_it_says_what_to_give_as_make_and_as_a_command_have_it() -> None:
+    result = CliRunner().invoke(command.inspect_command, [])
+    assert result.exit_code == 2
+    assert "give the PATH of a model (FROM=)" in result.output

@@ -121,3 +121,9 @@ def test_a_malformed_shape_is_refused(tmp_path: Path, shape: str) -> None:
     result = invoke(tmp_path, "--shape", shape)
     assert result.exit_code == 2
     assert "is no shape of an input" in result.output
+
+
+def test_without_a_model_it_says_what_to_give_as_make_and_as_a_command_have_it(tmp_path: Path) -> None:
+    result = CliRunner().invoke(command.new, ["--model", "mine", "--pipelines", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "--from (FROM=) takes the model" in result.output

@@ -21,16 +21,18 @@ _ANY = "?"
 
 
 @click.command("inspect")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path), required=False)
 @click.option("--layers", is_flag=True, help="List every layer that has something to quantize.")
 @json_option
-def inspect_command(path: Path, layers: bool, as_json: bool) -> None:
+def inspect_command(path: Optional[Path], layers: bool, as_json: bool) -> None:
     """Say what is in the model at PATH: inputs, outputs, operators, size, and which layers could run in INT8.
 
     PATH is the directory of an inference model, one of its files, or what paddle.jit.save was given. Of ONNX files and
     programs of Paddle 3 (.json) it says what they are and what keeps them from being deployed, and exits with 6.
     Nothing is run.
     """
+    if path is None:
+        raise click.UsageError("give the PATH of a model (FROM=)")
     found = look.inspect(path)
     guess = kinds.guess(found)
     facts = {**found.to_json(), "title": found.title, "int8_share": found.share, "like": guess.kind}

@@ -51,7 +51,6 @@ class _Shape(click.ParamType):
     "--from",
     "source",
     type=click.Path(path_type=Path),
-    required=True,
     help="The model: directory of an inference model, its .pdmodel, or what paddle.jit.save was given.",
 )
 @click.option("--like", type=click.Choice(_LIKE), help="Kind of pipeline; default: guessed, and said why.")
@@ -78,7 +77,7 @@ class _Shape(click.ParamType):
 @json_option
 def new(
     model: str,
-    source: Path,
+    source: Optional[Path],
     like: Optional[str],
     data: Optional[Path],
     copy: bool,
@@ -101,6 +100,8 @@ def new(
     is served, since nothing says which values to expect.
     """
     plan.check_name(pipelines, model)
+    if source is None:
+        raise click.UsageError("--from (FROM=) takes the model that the pipeline is for")
     if like == "ocr":
         raise _OCR
     found = look.inspect(source)

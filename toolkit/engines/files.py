@@ -113,6 +113,10 @@ def _check(path: Path) -> None:
     if path.suffix == ".json" and path.is_file():
         raise _paddle3_error(path)
     if not path.is_file():
-        raise ModelError(f"the model's file {path.name} is missing", where=str(path))
+        raise ModelError(
+            f"the model's file {path.name} is missing",
+            where=str(path),
+            remedy="program and weights belong together: copy both, or export the model again",
+        )
     if path.stat().st_size == 0:
         raise ModelError(f"the model's file {path.name} is empty", where=str(path))
