@@ -18,6 +18,7 @@ from toolkit import __version__, errors, templates
 from toolkit.cli.main import program
 from toolkit.cli.result import INTERRUPTED, UNEXPECTED
 from toolkit.gateway.catalog import Catalog, ModelInfo
+from toolkit.gateway.exposition import Exposition
 from toolkit.gateway.metrics import Metrics
 from toolkit.gateway.status import READY, ReplicaStatus
 from toolkit.spec.schema import SCHEMA_FILE
@@ -174,9 +175,11 @@ def exit_codes() -> list[tuple[int, str, str]]:
 def metrics() -> list[dict[str, Any]]:
     """Name, type, labels and text of all that a service with a model and a replica exports."""
     replica = ReplicaStatus(0, READY, pid=1, memory_bytes=1, memory_limit_bytes=1, golden_age=0.0)
-    exported = Metrics(lambda: (replica,), lambda: 0, lambda: 0, __version__, lambda: True)
+    measured = Metrics(lambda: (replica,), lambda: 0, lambda: 0, lambda: True)
     names = (ModelInfo("pipeline", "pipeline", (), ()), ModelInfo("pipeline.model", "model", (), ()))
-    exported.serve(Catalog(names))
+    measured.serve(Catalog(names))
+    exported = Exposition(__version__)
+    exported.add("pipeline", measured)
     text = exported.render("application/openmetrics-text")[0].decode()
     return [
         {

@@ -1,6 +1,6 @@
-// What the page is doing: which image (or text, or JSON), asking the service, errors, the key, the language.
+// What the page is doing: which pipeline, which image (or text, or JSON), asking the service, errors, the key, the language.
 
-const state = { index: null, file: null, source: null, answer: null, roundTrip: 0, timing: null, error: null, key: "", asking: null };
+const state = { index: null, chosen: null, file: null, source: null, answer: null, roundTrip: 0, timing: null, error: null, key: "", asking: null };
 
 // Of requests that are no images.
 const TYPES = { text: "text/plain; charset=utf-8", json: "application/json" };
@@ -36,15 +36,34 @@ async function ask(path, options = {}) {
 
 async function loadIndex() {
   const { content } = await ask("./");
-  if (!Array.isArray(content.details)) throw new Failure({ words: "strange" });
+  if (!Array.isArray(content.details) || !content.pipelines?.length) throw new Failure({ words: "strange" });
   state.index = content;
-  if (accepts === content.accepts) return showModels();
-  accepts = content.accepts;
+  showPipelines();
+  if (accepts === pipeline().accepts) return showModels();
+  accepts = pipeline().accepts;
   show();
 }
 
 function pipeline() {
-  return state.index.details.find((model) => model.kind === "pipeline") || { name: state.index.models[0] };
+  const { pipelines } = state.index;
+  return pipelines.find(({ name }) => name === state.chosen) ?? pipelines[0];
+}
+
+// A choice only where there is one.
+function showPipelines() {
+  const { pipelines } = state.index;
+  find("pipelines").hidden = pipelines.length < 2;
+  const options = pipelines.map(({ name }) => make("option", { value: name }, name));
+  find("pipelines").replaceChildren(...options);
+  find("pipelines").value = pipeline().name;
+}
+
+function choosePipeline() {
+  if (state.asking) state.asking.abort();
+  if (state.source) URL.revokeObjectURL(state.source);
+  Object.assign(state, { chosen: find("pipelines").value, file: null, source: null, answer: null, error: null });
+  accepts = pipeline().accepts;
+  enter("empty");
 }
 
 async function read(file) {
@@ -95,7 +114,7 @@ async function contentOf(file) {
 
 // A server that refuses a body while it still arrives may close the connection before a browser sees why.
 function checkSize(body) {
-  const limit = state.index.limits?.max_body_bytes ?? Infinity;
+  const limit = pipeline().limits?.max_body_bytes ?? Infinity;
   if (body.byteLength > limit) {
     throw new Failure({ words: "tooLarge", values: { size: bytes(body.byteLength), limit: bytes(limit) } });
   }
@@ -181,7 +200,8 @@ function command() {
 }
 
 function showModels() {
-  const badges = () => (state.index ? state.index.details.flatMap(badge) : []);
+  const isShown = ({ name }) => name === pipeline().name || name.startsWith(`${pipeline().name}.`);
+  const badges = () => (state.index ? state.index.details.filter(isShown).flatMap(badge) : []);
   find("serving").replaceChildren(...badges());
   find("answered").replaceChildren(...badges());
 }
@@ -284,6 +304,7 @@ function connectButtons() {
   find("again").addEventListener("click", () => read(state.file));
   find("retry").addEventListener("click", retry);
   find("unlock").addEventListener("submit", useKey);
+  find("pipelines").addEventListener("change", choosePipeline);
   find("language").addEventListener("click", () => {
     language = language === "zh" ? "en" : "zh";
     remember(LANGUAGE_KEY, language);

@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request
 from PIL import Image, ImageOps, UnidentifiedImageError
 from starlette.responses import JSONResponse, Response
 
+from tests.gateway import lobbies
 from toolkit.gateway import pages
 from toolkit.gateway.catalog import Catalog, ModelInfo, TensorInfo
 from toolkit.gateway.deadline import Deadline
@@ -81,7 +82,7 @@ class FakeDesk:
 def app(desk: FakeDesk, key: str = "", timing: str = TIMING) -> FastAPI:
     """The pages, and a `POST /predict/{model}` that asks the desk; with `key` it asks for that first."""
     made = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False)
-    made.include_router(pages.router(desk))
+    made.include_router(pages.router(lobbies.of(desk)))
     made.state.seen = []
 
     @made.exception_handler(Fault)

@@ -18,6 +18,7 @@ import uvloop
 from fastapi import FastAPI
 
 from tests.fakes import LINES
+from tests.gateway import lobbies
 from toolkit import oip
 from toolkit.gateway import oip_rest, oip_rpc
 from toolkit.gateway.catalog import Catalog, ModelInfo, TensorInfo
@@ -154,7 +155,7 @@ class Counter:
 
     async def _start(self) -> None:
         app = FastAPI(redirect_slashes=False)
-        app.include_router(oip_rest.router(self._desk))
+        app.include_router(oip_rest.router(lobbies.of(self._desk)))
         self._web = _Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none"))
         self._serving = asyncio.create_task(self._web.serve())
         while not self._web.started:
@@ -162,7 +163,9 @@ class Counter:
         self.http = f"127.0.0.1:{self._web.servers[0].sockets[0].getsockname()[1]}"
         self._rpc = grpc.aio.server()
         unary: Any = grpc.unary_unary_rpc_method_handler
-        methods = {name: unary(guarded(call)) for name, call in oip_rpc.functions(self._desk).items()}
+        methods = {
+            name: unary(guarded(call)) for name, call in oip_rpc.functions(lobbies.of(self._desk)).items()
+        }
         self._rpc.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(oip.SERVICE, methods),))
         self.grpc = f"127.0.0.1:{self._rpc.add_insecure_port('127.0.0.1:0')}"
         await self._rpc.start()

@@ -85,9 +85,10 @@ class Door:
         self._replicas = replicas
         made = settings or options()
         self.gateway = Gateway(made)
+        self.office = self.gateway.enter(catalog.pipeline.name)
         self._settings, self._depth = made, depth
-        self.desk = self.gateway.open(made, catalog, self.pool, len(replicas) * depth, is_ready)
-        self.gateway.shift(self.desk)
+        self.desk = self.office.open(made, catalog, self.pool, len(replicas) * depth, is_ready)
+        self.office.shift(self.desk)
         self._stopped = False
 
     async def _start(self) -> None:
@@ -136,7 +137,7 @@ class Door:
                 self.endpoints.append(Endpoint(index, target))
                 pool.add(self.endpoints[-1])
             catalog = replace(CATALOG, release=release)
-            return self.gateway.open(self._settings, catalog, pool, len(replicas) * self._depth, is_ready)
+            return self.office.open(self._settings, catalog, pool, len(replicas) * self._depth, is_ready)
 
         desk: FrontDesk = self.call(work)
         return desk

@@ -8,6 +8,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from toolkit.gateway.catalog import Catalog, ModelInfo
+from toolkit.gateway.exposition import Exposition
 from toolkit.gateway.metrics import Metrics
 from toolkit.gateway.status import READY, ReplicaStatus
 
@@ -51,24 +52,30 @@ class Service:
             lambda: self.replicas,
             lambda: self.in_flight,
             lambda: self.queued,
-            "1.2.3",
             **{"ready": lambda: True, **options},
         )
         self.metrics.serve(CATALOG)
+        self.exposition = Exposition("1.2.3")
+        self.exposition.add("ocr", self.metrics)
 
     def families(self) -> dict[str, Metric]:
         return {
             family.name: family
-            for family in text_string_to_metric_families(self.metrics.render("")[0].decode())
+            for family in text_string_to_metric_families(self.exposition.render("")[0].decode())
         }
 
     def value(self, name: str, **labels: str) -> float | None:
-        """The sample with exactly these labels; empty ones are none, as to Prometheus."""
+        """The sample with exactly these labels, but for the pipeline; empty ones are none, as to Prometheus."""
         found = [
-            sample.value
+            sample
             for family in self.families().values()
             for sample in family.samples
-            if sample.name == name and {key: text for key, text in sample.labels.items() if text} == labels
+            if sample.name == name and _told(sample.labels) == labels
         ]
-        assert len(found) < 2
-        return found[0] if found else None
+        mine = [sample for sample in found if sample.labels.get("pipeline")] or found
+        assert len(mine) < 2
+        return mine[0].value if mine else None
+
+
+def _told(labels: dict[str, str]) -> dict[str, str]:
+    return {key: text for key, text in labels.items() if text and key != "pipeline"}

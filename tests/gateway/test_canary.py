@@ -30,7 +30,7 @@ def door(replica: FakeReplica) -> Iterator[Door]:
 
 
 def split(door: Door, desk: FrontDesk | None, percent: float = 100) -> None:
-    door.call(lambda: door.gateway.split(desk, percent))
+    door.call(lambda: door.office.split(desk, percent))
 
 
 def predict(door: Door, **headers: str) -> Any:
@@ -72,7 +72,7 @@ def test_every_protocol_is_split(door: Door, newer: FakeReplica) -> None:
 
 def test_a_shift_ends_the_split(door: Door, newer: FakeReplica) -> None:
     split(door, door.beside(newer.target), 100)
-    door.call(lambda: door.gateway.shift(door.desk))
+    door.call(lambda: door.office.shift(door.desk))
     assert predict(door).json["lines"] == LINES
 
 
@@ -99,7 +99,7 @@ def test_a_request_that_loses_its_replica_goes_on_at_once(door: Door, newer: Fak
     ender.join()
     assert counts(canary) == (1, 1)
     assert counts(door.desk) == (1, 0)
-    assert "serving_requests_retried_total 1.0" in door.ask("GET", "/metrics").text
+    assert 'serving_requests_retried_total{pipeline="ocr"} 1.0' in door.ask("GET", "/metrics").text
 
 
 def test_a_request_that_takes_a_replica_of_either_release_down_is_poison(
@@ -207,7 +207,7 @@ def test_a_request_that_goes_back_goes_to_who_serves_by_then(door: Door, newer: 
     asking = threading.Thread(target=lambda: got.append(predict(door, **{"X-Timeout-Ms": "1900"})))
     asking.start()
     assert newer.plan.arrived.wait(5)
-    door.call(lambda: door.gateway.shift(canary))
+    door.call(lambda: door.office.shift(canary))
     newer.plan.delay = 0
     asking.join(10)
     assert got[0].json["lines"] == NEWER
@@ -235,7 +235,7 @@ def test_a_replica_that_is_lost_counts_although_another_one_answers(
     with FakeReplica(tmp_path / "second.sock") as second:
         newer.plan.delay = 20
         desk = door.beside(newer.target, second.target, pool=Pool(4))
-        door.call(lambda: door.gateway.shift(desk))
+        door.call(lambda: door.office.shift(desk))
         ender = threading.Thread(target=lambda: (newer.plan.arrived.wait(5), newer.stop()))
         ender.start()
         assert predict(door).status == 200

@@ -13,8 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from tests.gateway.measured import REPLICA, TIMINGS, Service
 from toolkit.gateway import replica_metrics
+from toolkit.gateway.catalog import Catalog, ModelInfo
+from toolkit.gateway.exposition import PIPELINE
 from toolkit.gateway.faults import Fault
-from toolkit.gateway.metrics import GRPC_PROTOCOLS, HTTP_CODES, HTTP_PROTOCOLS, SECONDS, SIZES
+from toolkit.gateway.metrics import SIZES
+from toolkit.gateway.request_metrics import GRPC_PROTOCOLS, HTTP_CODES, HTTP_PROTOCOLS, SECONDS
 from toolkit.gateway.status import READY, STATES, ReplicaStatus
 from toolkit.supervisor import slot
 
@@ -55,13 +58,13 @@ def test_a_time_beyond_all_bounds_is_counted_too(service: Service) -> None:
 
 
 def test_codes_and_protocols_that_nobody_foresaw_share_one_series(service: Service) -> None:
-    before = service.metrics.render("")[0].count(b"\n")
+    before = service.exposition.render("")[0].count(b"\n")
     for number in range(100):
         service.metrics.request("http", str(1000 + number), 0.1)
         service.metrics.request(f"gopher-{number}", "200", 0.1)
     assert service.value("serving_requests_total", protocol="http", code="other") == 100
     assert service.value("serving_requests_total", protocol="other", code="other") == 100
-    assert service.metrics.render("")[0].count(b"\n") - before < 30
+    assert service.exposition.render("")[0].count(b"\n") - before < 30
 
 
 @pytest.mark.parametrize("protocol", HTTP_PROTOCOLS + GRPC_PROTOCOLS)
@@ -319,7 +322,7 @@ _PROMETHEUS = (
     ],
 )
 def test_a_scraper_gets_the_format_that_it_asks_for(service: Service, accept: str, openmetrics: bool) -> None:
-    content, content_type = service.metrics.render(accept)
+    content, content_type = service.exposition.render(accept)
     assert content_type.partition(";")[0] == ("application/openmetrics-text" if openmetrics else "text/plain")
     assert content.endswith(b"# EOF\n") is openmetrics
     # What the client says is nowhere in what it gets back.
@@ -331,7 +334,7 @@ def test_both_formats_can_be_read_and_say_the_same(service: Service) -> None:
     service.metrics.timings(0.1, TIMINGS)
     told = []
     for accept, read in (("", read_text), ("application/openmetrics-text", read_openmetrics)):
-        families = list(read(service.metrics.render(accept)[0].decode()))
+        families = list(read(service.exposition.render(accept)[0].decode()))
         samples = {
             (sample.name, *sorted(sample.labels.items())): sample.value
             for family in families
@@ -349,7 +352,7 @@ def test_both_formats_can_be_read_and_say_the_same(service: Service) -> None:
 def test_no_series_says_when_another_one_was_created(service: Service) -> None:
     service.metrics.request("http", "200", 0.4)
     for accept in ("", "application/openmetrics-text"):
-        assert b"_created" not in service.metrics.render(accept)[0]
+        assert b"_created" not in service.exposition.render(accept)[0]
 
 
 def test_buckets_cover_a_millisecond_to_a_minute_and_any_batch() -> None:
@@ -375,11 +378,11 @@ def test_the_reference_has_every_metric_with_its_type_and_labels(service: Servic
     service.metrics.timings(0.1, TIMINGS)
     suffixes = {"counter": "_total", "info": "_info"}
     # The text format knows no info; OpenMetrics does.
-    families = read_openmetrics(service.metrics.render("application/openmetrics-text")[0].decode())
+    families = read_openmetrics(service.exposition.render("application/openmetrics-text")[0].decode())
     exported = {
         family.name + suffixes.get(family.type, ""): (
             family.type,
-            frozenset().union(*(sample.labels for sample in family.samples)) - {"le"},
+            frozenset().union(*(sample.labels for sample in family.samples)) - {"le", PIPELINE},
         )
         for family in families
     }
@@ -392,6 +395,33 @@ def test_the_reference_has_every_metric_with_its_type_and_labels(service: Servic
         )
     }
     assert documented == exported
+
+
+def test_all_that_is_a_pipelines_says_which(service: Service) -> None:
+    for name, family in service.families().items():
+        is_of_the_process = name == "serving_build" or name.startswith(("process_", "serving_build"))
+        assert all((PIPELINE in sample.labels) is not is_of_the_process for sample in family.samples), name
+
+
+def test_two_pipelines_are_told_under_one_name_each_with_its_own(service: Service) -> None:
+    other = Service(REPLICA).metrics
+    other.serve(Catalog((ModelInfo("cls", "pipeline", (), ()),)))
+    service.exposition.add("cls", other)
+    service.metrics.request("http", "200", 0.1)
+    other.request("http", "200", 0.1)
+    other.request("http", "200", 0.1)
+    service.exposition.of("nobody").request("http", "404", 0.1)
+    family = service.families()["serving_requests"]
+    told = {
+        (sample.labels[PIPELINE], sample.labels["code"]): sample.value
+        for sample in family.samples
+        if sample.value
+    }
+    assert told == {("ocr", "200"): 1, ("cls", "200"): 2, ("", "404"): 1}
+    text = service.exposition.render("")[0].decode()
+    assert text.count("# TYPE serving_requests_total counter") == 1
+    service.exposition.remove("cls")
+    assert 'pipeline="cls"' not in service.exposition.render("")[0].decode()
 
 
 def test_the_reference_has_the_values_of_the_labels_that_are_bounded() -> None:

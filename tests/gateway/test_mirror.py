@@ -30,8 +30,8 @@ class Scene:
         self.pairs: list[Pair] = []
 
     def mirror(self, share: float = 1.0) -> None:
-        gateway = self.door.gateway
-        self.door.call(lambda: gateway.mirror(self.door.desk, self.other, share, self.pairs.append))
+        office = self.door.office
+        self.door.call(lambda: office.mirror(self.door.desk, self.other, share, self.pairs.append))
 
     def ask(self) -> Any:
         answer = self.door.ask("POST", "/predict/ocr", {"image": IMAGE})
@@ -39,7 +39,7 @@ class Scene:
         return answer.json["lines"]
 
     def mirrored(self, result: str) -> int:
-        name = f'serving_mirrored_total{{result="{result}"}} '
+        name = f'serving_mirrored_total{{pipeline="ocr",result="{result}"}} '
         told = self.door.ask("GET", "/metrics").text
         return int(float(next(line for line in told.splitlines() if line.startswith(name))[len(name) :]))
 
@@ -52,7 +52,7 @@ class Scene:
     def rest(self) -> None:
         """Until nothing is under way."""
         end = time.monotonic() + 5
-        while self.door.call(lambda: self.door.gateway._mirror._task) is not None:  # type: ignore[union-attr]
+        while self.door.call(lambda: self.door.office._mirror._task) is not None:  # type: ignore[union-attr]
             assert time.monotonic() < end
             time.sleep(0.01)
 
@@ -88,7 +88,7 @@ def test_first_and_second_keep_their_places_whichever_the_client_asked(
 ) -> None:
     newer.plan.timings = {"stages": {"decode": 2.0}}
     scene.mirror()
-    scene.door.call(lambda: scene.door.gateway.split(scene.other, 100))
+    scene.door.call(lambda: scene.door.office.split(scene.other, 100))
     assert scene.ask() == NEWER
     scene.until("compared", 1)
     (pair,) = scene.pairs
@@ -102,7 +102,7 @@ def test_paddles_protocol_is_mirrored_too_and_nothing_after_the_end(scene: Scene
     with GrpcClient(scene.door.target) as client:
         client.predict("ocr", png())
     scene.until("compared", 1)
-    scene.door.call(scene.door.gateway.mirror_off)
+    scene.door.call(scene.door.office.mirror_off)
     scene.ask()
     time.sleep(0.1)
     assert len(newer.plan.seen) == len(scene.pairs) == 1
@@ -139,13 +139,13 @@ def test_one_that_hangs_delays_nobody_and_is_the_only_one_under_way(scene: Scene
 
 def test_where_clients_take_all_places_none_is_asked(scene: Scene, newer: FakeReplica) -> None:
     newer.plan.delay = 0.5
-    scene.door.call(lambda: scene.door.gateway.split(scene.other, 100))
+    scene.door.call(lambda: scene.door.office.split(scene.other, 100))
     busy = [threading.Thread(target=scene.ask) for _ in range(4)]
     for thread in busy:
         thread.start()
     while len(newer.plan.seen) < 4:
         time.sleep(0.01)
-    scene.door.call(lambda: scene.door.gateway.split(None))
+    scene.door.call(lambda: scene.door.office.split(None))
     scene.mirror()
     scene.ask()
     scene.until("dropped", 1)
@@ -159,11 +159,11 @@ def test_clients_get_a_replica_that_is_asked_for_the_mirror(
 ) -> None:
     replica.plan.delay = 0.8
     scene.mirror()
-    scene.door.call(lambda: scene.door.gateway.split(scene.other, 100))
+    scene.door.call(lambda: scene.door.office.split(scene.other, 100))
     scene.ask()
     assert replica.plan.arrived.wait(5)
     replica.plan.delay = 0
-    scene.door.call(lambda: scene.door.gateway.split(None))
+    scene.door.call(lambda: scene.door.office.split(None))
     began = time.monotonic()
     scene.ask()
     assert time.monotonic() - began < 0.5
@@ -191,10 +191,10 @@ def test_a_second_release_that_is_dead_costs_clients_nothing_and_is_counted(
     newer.plan.delay = 0
     newer.start()
     scene.door.call(lambda: scene.other.pool.add(scene.door.endpoints[1]))
-    scene.door.call(lambda: scene.door.gateway.split(scene.other, 100))
+    scene.door.call(lambda: scene.door.office.split(scene.other, 100))
     time.sleep(0.6)
     assert scene.ask() == NEWER
-    assert "serving_requests_retried_total 0.0" in scene.door.ask("GET", "/metrics").text
+    assert 'serving_requests_retried_total{pipeline="ocr"} 0.0' in scene.door.ask("GET", "/metrics").text
 
 
 @pytest.mark.parametrize("how", [{"crash": True}, {"err_no": protocol.INTERNAL}])
@@ -215,7 +215,7 @@ def test_where_the_first_release_fails_there_is_nothing_to_compare_with(
 ) -> None:
     replica.plan.crash = True
     scene.mirror()
-    scene.door.call(lambda: scene.door.gateway.split(scene.other, 100))
+    scene.door.call(lambda: scene.door.office.split(scene.other, 100))
     assert scene.ask() == NEWER
     scene.until("failed", 1)
     assert scene.pairs == []
@@ -240,9 +240,9 @@ def test_metrics_and_log_know_the_clients_request_only(
         scene.ask()
         scene.until("compared", 1)
     told = scene.door.ask("GET", "/metrics").text
-    assert 'serving_requests_total{code="200",protocol="http"} 1.0' in told
-    assert 'serving_stage_duration_seconds_count{model="",stage="queue"} 1.0' in told
-    assert 'serving_stage_duration_seconds_count{model="",stage="decode"} 0.0' in told
+    assert 'serving_requests_total{code="200",pipeline="ocr",protocol="http"} 1.0' in told
+    assert 'serving_stage_duration_seconds_count{model="",pipeline="ocr",stage="queue"} 1.0' in told
+    assert 'serving_stage_duration_seconds_count{model="",pipeline="ocr",stage="decode"} 0.0' in told
     logged = [json.loads(item.message) for item in caplog.records if item.name == access.LOGGER]
     assert [(line["path"], line["attempts"]) for line in logged] == [("/predict/ocr", 1)]
     assert (scene.door.desk.outcomes.requests, scene.door.desk.outcomes.failed) == (1, 0)

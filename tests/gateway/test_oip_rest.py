@@ -269,7 +269,7 @@ def test_an_unknown_model_or_version_is_404(counter: Counter, client: Any) -> No
     for path in ("ocr.nope", "ocr.nope/infer", "ocr/versions/2/ready", "ocr/versions/2/infer"):
         method = "POST" if path.endswith("infer") else "GET"
         refused(ask(counter, method, f"/v2/models/{path}", {"inputs": [IMAGE]}), 404, "ask for")
-    with pytest.raises(InferenceServerException, match=r"no model 'nope' here: ask for one of ocr, ocr\.det"):
+    with pytest.raises(InferenceServerException, match="no model 'nope' here: ask for 'ocr'"):
         client.infer("nope", [image()])
 
 

@@ -76,7 +76,7 @@ def test_server_and_models_are_live_and_ready(client: Any, desk: FakeDesk) -> No
     assert not client.is_model_ready("ocr")
     with pytest.raises(InferenceServerException, match="NOT_FOUND") as caught:
         client.is_model_ready("nope")
-    assert "ask for one of ocr, ocr.det" in caught.value.message()
+    assert "ask for 'ocr'" in caught.value.message()
 
 
 def test_metadata_tells_what_the_server_can_and_what_the_models_take(client: Any) -> None:
@@ -226,6 +226,6 @@ def test_millions_of_empty_fields_are_refused_before_an_object_is_made_of_each(
     with grpc.insecure_channel(shared[0].grpc) as channel:
         call = channel.unary_unary(f"/{oip.SERVICE}/{oip.INFER}")
         refused(
-            lambda: call(b"\x2a\x00" * 1_000_000), grpc.StatusCode.INVALID_ARGUMENT, "more than 10000 fields"
+            lambda: call(b"\x2a\x00" * 400_000), grpc.StatusCode.INVALID_ARGUMENT, "more than 10000 fields"
         )
     assert desk.places == FakeDesk().places

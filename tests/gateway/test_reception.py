@@ -36,7 +36,7 @@ def shifted(door: Door, target: str, catalog: Catalog, **limits: Any) -> Iterato
         pool = Pool(4)
         endpoints.append(Endpoint(7, target))
         pool.add(endpoints[0])
-        door.gateway.shift(door.gateway.open(options(**limits), catalog, pool, 4, lambda: True))
+        door.office.shift(door.office.open(options(**limits), catalog, pool, 4, lambda: True))
 
     door.call(shift)
     yield
@@ -82,11 +82,10 @@ def test_a_body_that_is_still_coming_belongs_to_the_release_that_it_began_with(
     head = "POST /predict/ocr HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
     with Door(replica.target) as door, door.connect() as connection:
         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
-        while "serving_in_flight 1.0" not in door.ask("GET", "/metrics").text:
+        while 'serving_in_flight{pipeline="ocr"} 1.0' not in door.ask("GET", "/metrics").text:
             time.sleep(0.01)
-        # The name, and that so much is too much, are of the new release; neither is this request's affair.
-        other = replace(CATALOG.pipeline, name="other")
-        with shifted(door, newer.target, Catalog((other,)), max_body_bytes=11):
+        # That so much is too much is of the new release, and not this request's affair.
+        with shifted(door, newer.target, CATALOG, max_body_bytes=11):
             connection.sendall(body[10:])
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 200")
@@ -103,9 +102,11 @@ def test_all_that_a_client_can_ask_is_of_the_new_release_from_the_shift_on(
         assert door.ask("GET", "/v2/models/ocr.cls").status == 200
         assert door.ask("GET", "/v2/models/ocr.det").status == 404
         told = door.ask("GET", "/metrics").text
-        assert 'serving_release_info{release="ocr-2",variant="fp32"} 1.0' in told
+        assert 'serving_release_info{pipeline="ocr",release="ocr-2",variant="fp32"} 1.0' in told
         assert 'serving_model_info{digest="feed",model="cls",' in told
-        assert 'serving_stage_duration_seconds_count{model="cls",stage="inference"} 0.0' in told
+        assert (
+            'serving_stage_duration_seconds_count{model="cls",pipeline="ocr",stage="inference"} 0.0' in told
+        )
 
 
 def test_a_request_keeps_its_desk_and_has_the_name_of_its_release_for_the_log() -> None:
@@ -113,7 +114,7 @@ def test_a_request_keeps_its_desk_and_has_the_name_of_its_release_for_the_log() 
         ready = True
 
         def __init__(self, release: str) -> None:
-            self.catalog = Catalog((), release, "release")
+            self.catalog = Catalog(CATALOG.models, release, "release")
 
     reception, first, second = Reception(), Desk("ocr-1"), Desk("ocr-2")
     with pytest.raises(NotReady):

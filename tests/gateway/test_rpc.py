@@ -120,4 +120,4 @@ def test_a_call_that_is_refused_for_its_key_is_counted_as_a_request(tmp_path: Pa
     with Door(settings=options(keys_file=keys)) as door:
         assert refused(door.target)[0] is grpc.StatusCode.UNAUTHENTICATED
         found = door.ask("GET", "/metrics", headers={"X-API-Key": "0123456789abcdef0123456789abcdef"}).text
-    assert 'serving_requests_total{code="UNAUTHENTICATED",protocol="paddle_grpc"} 1.0' in found
+    assert 'serving_requests_total{code="UNAUTHENTICATED",pipeline="",protocol="paddle_grpc"} 1.0' in found

@@ -284,6 +284,6 @@ def test_a_new_certificate_is_served_on_both_ports_and_a_mute_handshake_is_cut(
 def test_the_metrics_say_ready_when_the_front_door_does(replica: FakeReplica) -> None:
     ready = threading.Event()
     with Door(replica.target, is_ready=ready.is_set) as door:
-        assert "serving_ready 0.0" in door.ask("GET", "/metrics").text
+        assert 'serving_ready{pipeline="ocr"} 0.0' in door.ask("GET", "/metrics").text
         ready.set()
-        assert "serving_ready 1.0" in door.ask("GET", "/metrics").text
+        assert 'serving_ready{pipeline="ocr"} 1.0' in door.ask("GET", "/metrics").text

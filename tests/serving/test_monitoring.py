@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.gateway.measured import REPLICA, TIMINGS, Service
 from toolkit.errors import TemplateError
-from toolkit.gateway.metrics import GRPC_CODES, HTTP_CODES, SECONDS
+from toolkit.gateway.request_metrics import GRPC_CODES, HTTP_CODES, SECONDS
 from toolkit.gateway.status import STATES
 from toolkit.serving import monitoring
 from toolkit.serving.monitoring import ALERTS, GRAFANA, PROMETHEUS, Objectives, Scrape
@@ -51,7 +51,7 @@ def exported() -> set[str]:
     """Names of all series of a service that runs."""
     service = Service(REPLICA)
     service.metrics.timings(0.1, TIMINGS)
-    content = service.metrics.render("")[0].decode()
+    content = service.exposition.render("")[0].decode()
     return {sample.name for family in text_string_to_metric_families(content) for sample in family.samples}
 
 
@@ -337,7 +337,8 @@ def test_promtool_accepts_what_the_service_exports(tmp_path: Path) -> None:
     service = Service(REPLICA)
     service.metrics.timings(0.1, TIMINGS)
     assert (
-        promtool("check", "metrics", cwd=tmp_path, text=service.metrics.render("")[0].decode()).strip() == ""
+        promtool("check", "metrics", cwd=tmp_path, text=service.exposition.render("")[0].decode()).strip()
+        == ""
     )
 
 

@@ -1,8 +1,9 @@
 """python -m tests.supervisor.replica RELEASE_DIR SOCKET PARENT MAILBOX WARM_SECONDS: a fake replica, as a process.
 
 It has no use for the mailbox: what it is asked is small. Nor has it anything to warm up.
-It does what `fake.json` of its release says: `text` that it reads, `delay` of each answer, `start` seconds until it is
-there, `fails`: it ends at once with that exit code, `ends_at`: it ends at the request of that number.
+It does what `fake.json` of its release says: `name` of its pipeline, `text` that it reads, `delay` of each answer,
+`start` seconds until it is there, `fails`: it ends at once with that exit code, `ends_at`: it ends at the request of
+that number.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def main(release: str, socket: str, parent: str, *_: str) -> None:
         print("it was told to fail", file=sys.stderr, flush=True)
         os._exit(plan["fails"])
     pulse = Pulse(Path(socket).with_suffix(".pulse"))
-    with FakeReplica(Path(socket)) as fake:
+    with FakeReplica(Path(socket), plan["name"]) as fake:
         fake.plan.lines = [{**LINES[0], "text": plan["text"]}]
         fake.plan.delay, fake.plan.timings = plan["delay"], {"stages": {"decode": plan["delay"]}}
         while not stopping.wait(0.02):

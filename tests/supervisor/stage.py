@@ -43,6 +43,7 @@ def make_release(
     fails: int = 0,
     delay: float = 0.0,
     ends_at: int = 0,
+    name: str = "ocr",
     canary: Mapping[str, Any] = {},
     watch: Mapping[str, Any] = {},
     **limits: Any,
@@ -52,12 +53,14 @@ def make_release(
     Args:
         answer: what the gate recorded; by default what they read.
         ends_at: its replicas end at the request of that number.
+        name: of its pipeline.
         canary, watch: other than `CANARY`, and what a release has.
         limits: other than `LIMITS`.
     """
     (directory / release.GOLDEN_DIR).mkdir(parents=True)
     plan = {
         **RELEASE,
+        "name": name,
         "steps": [],
         "limits": {**RELEASE["limits"], **LIMITS, **limits},
         "canary": {**CANARY, **canary},
@@ -66,7 +69,9 @@ def make_release(
     }
     (directory / release.RELEASE_FILE).write_text(yaml.safe_dump(plan))
     (directory / "fake.json").write_text(
-        json.dumps({"text": text, "start": start, "fails": fails, "delay": delay, "ends_at": ends_at})
+        json.dumps(
+            {"name": name, "text": text, "start": start, "fails": fails, "delay": delay, "ends_at": ends_at}
+        )
     )
     entries = []
     for width in (64, 80):
@@ -83,6 +88,7 @@ class Stage:
 
     home: Path
     settings: Settings
+    name: str = "ocr"
 
     def target(self, path: Path, **changes: Any) -> Target:
         return Target(str(path), self.settings, **changes)
@@ -96,7 +102,7 @@ class Stage:
     def read(self) -> str:
         """What the service reads in an image."""
         with HttpClient(self.state.http_url, timeout=10) as client:
-            return client.predict("ocr", png()).lines[0].text
+            return client.predict(self.name, png()).lines[0].text
 
     def metrics(self) -> str:
         with HttpClient(self.state.http_url, timeout=10) as client:

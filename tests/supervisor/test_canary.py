@@ -86,8 +86,10 @@ def test_a_release_that_does_as_well_goes_all_steps_and_serves(running: Stage, r
     names = [[item["name"] for item in each["measurements"]] for each in analyses]
     assert names == [["errors", "latency", "answers"]] * len(analyses)
     text = running.metrics()
-    assert "serving_canary_ratio 0.0" in text
-    assert 'serving_canary_analyses_total{measurement="answers",result="success"} 0.0' not in text
+    assert 'serving_canary_ratio{pipeline="ocr"} 0.0' in text
+    assert (
+        'serving_canary_analyses_total{measurement="answers",pipeline="ocr",result="success"} 0.0' not in text
+    )
     assert deployed.read(running.home).now == running.target(releases / "equal")  # type: ignore[union-attr]
 
 
@@ -113,7 +115,7 @@ def test_a_release_that_is_worse_is_taken_back_and_costs_no_answer(
     running.wait_for(
         "nothing is left of it", lambda: [item["pid"] for item in running.state.replicas] == replicas
     )
-    assert 'serving_rollouts_total{result="canary_failed"} 0.0' not in running.metrics()
+    assert 'serving_rollouts_total{pipeline="ocr",result="canary_failed"} 0.0' not in running.metrics()
     assert deployed.read(running.home).now == running.target(releases / "good")  # type: ignore[union-attr]
 
 

@@ -75,7 +75,7 @@ def test_a_release_takes_over_without_a_lost_request_and_connections_stay(
     assert (switched.proof, switched.warm, switched.why_stopped) == (str(releases / "two"), False, "")
     assert running.state.pid == pid
     assert running.state.target == running.target(releases / "two")
-    assert 'serving_release_info{release="two",variant="release"} 1.0' in running.metrics()
+    assert 'serving_release_info{pipeline="ocr",release="two",variant="release"} 1.0' in running.metrics()
     assert deployed.read(running.home) == Deployed(
         running.target(releases / "two"), running.target(releases / "one")
     )
@@ -126,7 +126,7 @@ def test_a_release_that_fails_the_smoke_test_is_taken_back_without_a_start(
     assert asking.problems == []
     assert running.read() == "one"
     assert [item["pid"] for item in running.state.replicas] == replicas
-    assert 'serving_rollouts_total{result="reverted"} 0.0' not in running.metrics()
+    assert 'serving_rollouts_total{pipeline="ocr",result="reverted"} 0.0' not in running.metrics()
     assert deployed.read(running.home).now == running.target(releases / "one")  # type: ignore[union-attr]
 
 

@@ -35,7 +35,8 @@ def launch(running: Stage, folder: Path, text: str, rollback: bool = False) -> N
 
 
 def compared(running: Stage) -> float:
-    (line,) = (item for item in running.metrics().splitlines() if 'mirrored_total{result="compared"}' in item)
+    name = 'mirrored_total{pipeline="ocr",result="compared"}'
+    (line,) = (item for item in running.metrics().splitlines() if name in item)
     return float(line.split()[-1])
 
 
@@ -45,7 +46,7 @@ def test_answers_that_are_those_of_fp32_are_no_matter(running: Stage, tmp_path: 
         running.wait_for("they are compared", lambda: compared(running) > 45)
     assert (asking.problems, set(asking.answers)) == ([], {TEXT})
     assert running.state.note == ""
-    assert "serving_disagreement_ratio 0.0" in running.metrics()
+    assert 'serving_disagreement_ratio{pipeline="ocr"} 0.0' in running.metrics()
 
 
 def test_answers_that_differ_are_told_of_and_what_serves_serves_on(running: Stage, tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_answers_that_differ_are_told_of_and_what_serves_serves_on(running: Stag
         running.wait_for("it is noted", lambda: "watch: answers differ by 13.3 %" in running.state.note)
     assert (asking.problems, set(asking.answers)) == ([], {MISREAD})
     assert running.log().count("the watch on what serves") == 1
-    assert "serving_disagreement_ratio 0.13" in running.metrics()
+    assert 'serving_disagreement_ratio{pipeline="ocr"} 0.13' in running.metrics()
 
 
 def test_where_that_is_wanted_the_service_goes_to_fp32_by_itself(running: Stage, tmp_path: Path) -> None:

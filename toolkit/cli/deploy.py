@@ -184,10 +184,16 @@ def _result(context: Context, evaluation: Any, switched: Switched[Report]) -> di
         "http": f"{state.http_url}/predict/{state.name}",
         "grpc": state.grpc_target,
         "pid": state.pid,
+        "beside": _beside(context),
         "rollout": show.rollout_json(switched),
         "evaluation": results.essentials(evaluation),
         "smoke": switched.proof,
     }
+
+
+def _beside(context: Context) -> list[str]:
+    """The other pipelines that the service serves."""
+    return [state.name for state in states.beside(context.home).values()]
 
 
 def _print(context: Context, evaluation: Any, page: str, switched: Switched[Report], seconds: float) -> None:
@@ -197,6 +203,8 @@ def _print(context: Context, evaluation: Any, page: str, switched: Switched[Repo
     click.echo(show.table(evaluation) + "\n\n" + show.verdict(evaluation))
     click.echo(f"report: {page}")
     click.echo(show.smoke(switched.proof))
+    beside = _beside(context)
+    shared = f"; the same ports serve {' and '.join(beside)}" if beside else ""
     click.echo(
-        f"\n{state.name} is deployed ({seconds:.0f} s){show.rollout(switched)}\n\n{examples.endpoints(state)}"
+        f"\n{state.name} is deployed ({seconds:.0f} s){show.rollout(switched)}{shared}\n\n{examples.endpoints(state)}"
     )

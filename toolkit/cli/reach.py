@@ -45,7 +45,7 @@ def access(state: State, environ: Mapping[str, str] = os.environ) -> Access:
 
 
 def ready(state: State) -> bool:
-    """Whether the service answers and says that it can predict; where it cannot be asked, what it last recorded."""
+    """Whether the service says that the pipeline can predict; where it cannot be asked, what it last recorded."""
     if state.status != READY:
         return False
     if (state.target.directory / cpp_files.FILE).is_file():
@@ -55,4 +55,4 @@ def ready(state: State) -> bool:
     except ServiceError:
         return any(replica["state"] == READY for replica in state.replicas)
     with HttpClient(state.http_url, timeout=2, **vars(known)) as client:
-        return client.ready()
+        return client.ready(state.name)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import click
 import psutil
@@ -29,7 +29,8 @@ from toolkit.stages import evaluate, tuned
 from toolkit.stages.context import Context
 from toolkit.supervisor import control, deployed, journal, lock
 from toolkit.supervisor import state as states
-from toolkit.supervisor.deployed import RELEASE, Target
+from toolkit.supervisor.deployed import RELEASE, Start, Target
+from toolkit.supervisor.settings import Settings
 from toolkit.supervisor.state import State
 
 
@@ -70,24 +71,32 @@ def _tensors(state: State) -> str:
 @service_options
 @click.option(
     "--release",
-    "directory",
+    "directories",
+    multiple=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
-    help="Serve the release in this directory, rendered or of a version, whatever --model says, and build nothing.",
+    help="Serve the release in this directory, rendered or of a version, whatever --model says, and build nothing; "
+    "several of several pipelines under the same ports.",
 )
 @click.pass_context
-def serve(command: click.Context, /, as_json: bool, directory: Optional[Path], **options: Any) -> None:
+def serve(command: click.Context, /, as_json: bool, directories: tuple[Path, ...], **options: Any) -> None:
     """Run the service in the foreground until SIGTERM or Ctrl-C: for systemd and containers.
 
     It serves what `launch` would start; with --release what this processor runs of that, in the variant that it was
     left in. Its log goes to standard error; those of the replicas, and of the requests,
     to the run directory.
     """
-    if directory is not None:
-        lying = bundled.within(directory)
-        home = options["build"].resolve() / release.read(lying).name
-        control.serve(home, _as_left(home, Target(str(lying), take_settings(options))))
+    if directories:
+        settings = take_settings(options)
+        control.serve([_lying(directory, options["build"].resolve(), settings) for directory in directories])
     context, target = _what_to_start(command, as_json, options)
-    control.serve(context.home, target)
+    control.serve([Start(context.home, target)])
+
+
+def _lying(directory: Path, build: Path, settings: Settings) -> Start:
+    """What to start of a release that lies in a directory."""
+    release_dir = bundled.within(directory)
+    home = build / release.read(release_dir).name
+    return Start(home, _as_left(home, Target(str(release_dir), settings)))
 
 
 def _as_left(home: Path, target: Target) -> Target:
@@ -145,30 +154,32 @@ def status(
     context: click.Context, model: str, pipelines: Path, build: Path, verbose: bool, as_json: bool
 ) -> None:
     """Say whether the service runs, where and since when. Exits with 1 unless it is ready."""
-    current = states.running(home_of(model, pipelines, build, verbose))
+    home = home_of(model, pipelines, build, verbose)
+    current, others = states.running(home), states.beside(home).values()
     ready = current is not None and reach.ready(current)
     if as_json:
-        show.as_json(
-            {"running": current is not None, "ready": ready, **(current.to_json() if current else {})}
-        )
+        told = {**current.to_json(), "beside": [state.name for state in others]} if current else {}
+        show.as_json({"running": current is not None, "ready": ready, **told})
     elif current is None:
         click.echo(f"{model} is not running; `make deploy MODEL={model}` starts it")
     else:
-        click.echo(_describe(current, ready))
+        click.echo(_describe(current, ready, others))
     context.exit(0 if ready else 1)
 
 
-def _describe(state: State, ready: bool) -> str:
+def _describe(state: State, ready: bool, others: Collection[State]) -> str:
     try:
         plan = release.read(state.target.directory)
         steps = ", ".join(f"{item.name} in {item.precision.upper()}" for item in plan.steps)
     except TemplateError as error:
         steps = f"not known: {error.message}"
+    beside = ", ".join(item.name for item in others)
     minutes, seconds = divmod(int(time.time() - state.created), 60)
     lines = [
         f"{state.name} is {'ready' if ready else 'running, but NOT ready: see `make logs`'}",
         f"  models   {steps}",
         *_places(state),
+        *([f"  beside   {beside}, under the same ports"] if beside else []),
         f"  open to  {_guards(state)}",
         *(f"  replica  {_replica(item)}" for item in state.replicas),
         *([f"  note     {state.note}"] if state.note else []),
@@ -253,17 +264,19 @@ def _follow(files: list[Path]) -> None:
 def stop(model: str, pipelines: Path, build: Path, verbose: bool, as_json: bool) -> None:
     """Stop the service and everything that it started. Stopping what does not run is no error."""
     home = home_of(model, pipelines, build, verbose)
-    stopped = None
+    stopped, left = None, ""
     if home.is_dir():
         with lock.exclusive(home, "stop"):
             running = states.running(home)
             if running is not None:
                 with journal.noted(home, "stop", running.target.label, ""):
+                    others = [state.name for state in states.beside(home).values()]
                     stopped = control.stop(home)
+                    left = f"; its service goes on with {' and '.join(others)}" if others else ""
     if as_json:
         show.as_json({"stopped": stopped is not None, **(stopped.to_json() if stopped else {})})
     else:
-        click.echo(f"{model} has been stopped" if stopped else f"{model} was not running")
+        click.echo(f"{model} has been stopped{left}" if stopped else f"{model} was not running")
 
 
 def _running(home: Path, model: str) -> State:

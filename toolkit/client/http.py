@@ -105,10 +105,15 @@ class HttpClient:
             raise from_status(answer.status, _message(answer), answer.headers.get("retry-after"))
         return parse_prediction(_json(answer))
 
-    def ready(self) -> bool:
-        """Whether the service can be reached and says that it can answer."""
+    def ready(self, model: str = "") -> bool:
+        """Whether the service can be reached and says that it can answer.
+
+        Args:
+            model: a pipeline of it; empty: all that it serves.
+        """
+        path = f"/readyz?model={quote(model)}" if model else "/readyz"
         try:
-            return self._transport.request("GET", "/readyz", timeout=self._timeout).status == 200
+            return self._transport.request("GET", path, timeout=self._timeout).status == 200
         except ClientError:
             return False
 

@@ -115,6 +115,7 @@ Tensor: Any = _built["Tensor"]
 Request: Any = _built["Request"]
 Response: Any = _built["Response"]
 
+NAME: int = Request.DESCRIPTOR.fields_by_name["name"].number
 _TENSORS = Request.DESCRIPTOR.fields_by_name["tensors"].number
 _BYTE_DATA = Tensor.DESCRIPTOR.fields_by_name["byte_data"].number
 

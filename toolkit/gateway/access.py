@@ -35,7 +35,8 @@ class Record:
         desk: of the release that the request belongs to; None: it has not asked yet.
         instead: the desk that answers if the one that the request was given to on trial cannot; None: it was not.
         lost: whether a replica went away that had it.
-        release, variant: the names of that release; see `Catalog`.
+        pipeline: what it asks for; empty: nothing that is served.
+        release, variant: the names of the release that it belongs to; see `Catalog`.
         replica: who answered; None: nobody.
         attempts: replicas that it was given to.
         queue_seconds: time that it waited for them.
@@ -53,6 +54,7 @@ class Record:
     desk: Desk | None = None
     instead: Desk | None = None
     lost: bool = False
+    pipeline: str = ""
     release: str = ""
     variant: str = ""
     replica: int | None = None
@@ -84,6 +86,7 @@ class Record:
             "queue_ms": round(self.queue_seconds * 1000, 2),
             "replica_ms": _milliseconds(self.timings.get("total")),
             "bytes": size,
+            "pipeline": self.pipeline or None,
             "release": self.release or None,
             "variant": self.variant or None,
             "replica": self.replica,

@@ -10,9 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from toolkit.gateway import access, docs, legacy
 from toolkit.gateway.access import Record
+from toolkit.gateway.exposition import Exposition
 from toolkit.gateway.faults import Fault
 from toolkit.gateway.keys import Keys
-from toolkit.gateway.metrics import Metrics
 from toolkit.gateway.trace import continued, request_id
 
 # Asked every few seconds by whoever watches the service; worth a line when they fail.
@@ -32,9 +32,9 @@ class Arrival:
         keys: None: no key is asked for.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, keys: Keys | None) -> None:
+    def __init__(self, app: ASGIApp, exposition: Exposition, keys: Keys | None) -> None:
         self._app = app
-        self._metrics = metrics
+        self._exposition = exposition
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,8 +60,9 @@ class Arrival:
             if scope["path"] not in _PROBES or status >= 400:
                 record.log(status, size)
             if record.protocol:
-                self._metrics.request(record.protocol, str(status), record.seconds)
-                self._metrics.refused(status)
+                metrics = self._exposition.of(record.pipeline)
+                metrics.request(record.protocol, str(status), record.seconds)
+                metrics.refused(status)
 
     async def _answer(self, record: Record, scope: Scope, receive: Receive, send: Send) -> None:
         try:

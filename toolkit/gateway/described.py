@@ -1,4 +1,4 @@
-"""The API's description, with the requests that the pipeline takes which serves now."""
+"""The API's description, with the requests that the pipelines take which are served now."""
 
 from __future__ import annotations
 
@@ -7,26 +7,29 @@ from typing import Any
 from fastapi import FastAPI
 
 from toolkit.gateway import intake, legacy, schemas
-from toolkit.gateway.desk import Desk
-from toolkit.gateway.faults import NotReady
+from toolkit.gateway.lobby import Lobby
 
 _PREDICT = "/predict/{model}"
 
 
-def by_kind(app: FastAPI, desk: Desk) -> None:
-    """Have the description tell of texts or JSON where the pipeline takes those in the place of images."""
+def by_kind(app: FastAPI, lobby: Lobby) -> None:
+    """Have the description tell of what the pipelines take: images, texts or JSON."""
     whole = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = whole()
-        try:
-            wanted = intake.of(desk.catalog.pipeline.accepts)
-        except NotReady:
+        kinds = dict.fromkeys(desk.catalog.pipeline.accepts for desk in lobby)
+        if not kinds:
             return document
+        taken = [intake.of(kind) for kind in kinds]
         paths = dict(document["paths"])
-        predict = {"summary": wanted.summary, "requestBody": schemas.request_body(wanted.schema)}
+        predict = {
+            "summary": "; ".join(item.summary for item in taken),
+            "requestBody": schemas.request_body(*(item.schema for item in taken)),
+        }
         paths[_PREDICT] = _changed(paths[_PREDICT], predict)
-        paths[legacy.PATH] = _changed(paths[legacy.PATH], {"requestBody": legacy.request_body(wanted.field)})
+        body = legacy.request_body(*(item.field for item in taken))
+        paths[legacy.PATH] = _changed(paths[legacy.PATH], {"requestBody": body})
         return {**document, "paths": paths}
 
     app.openapi = openapi  # type: ignore[method-assign] # as FastAPI documents it

@@ -23,14 +23,16 @@ from toolkit.gateway import (
 from toolkit.gateway.arrival import Arrival
 from toolkit.gateway.desk import Desk
 from toolkit.gateway.disconnect import unless_disconnected
+from toolkit.gateway.exposition import Exposition
 from toolkit.gateway.faults import Fault, UnknownModel
 from toolkit.gateway.keys import Keys
-from toolkit.gateway.metrics import Metrics
+from toolkit.gateway.lobby import Lobby
+from toolkit.oip.errors import shown
 
 _REMEDIES = {404: "GET / lists the endpoints", 405: "GET / lists the endpoints and their methods"}
 
 
-def create_app(desk: Desk, metrics: Metrics, keys: Keys | None) -> FastAPI:
+def create_app(lobby: Lobby, exposition: Exposition, keys: Keys | None) -> FastAPI:
     """The application; it holds no state of its own."""
     # The pages that FastAPI makes load their scripts from a CDN; ours are in `pages`.
     app = FastAPI(
@@ -40,21 +42,21 @@ def create_app(desk: Desk, metrics: Metrics, keys: Keys | None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(Arrival, metrics=metrics, keys=keys)
+    app.add_middleware(Arrival, exposition=exposition, keys=keys)
     # Says so in the API's description; `Arrival` is what checks.
     locked = [] if keys is None else [Depends(HTTPBearer(auto_error=False))]
-    _handle_errors(app, metrics)
+    _handle_errors(app)
     # The first that is looked at is the one that is asked most.
-    app.include_router(_predict_routes(desk), dependencies=locked)
-    app.include_router(pages.router(desk))
-    app.include_router(_status_routes(desk, metrics))
-    for router in (oip_rest.router(desk), legacy.router(desk)):
+    app.include_router(_predict_routes(lobby), dependencies=locked)
+    app.include_router(pages.router(lobby))
+    app.include_router(_status_routes(lobby, exposition))
+    for router in (oip_rest.router(lobby), legacy.router(lobby)):
         app.include_router(router, dependencies=locked)
-    described.by_kind(app, desk)
+    described.by_kind(app, lobby)
     return app
 
 
-def _handle_errors(app: FastAPI, metrics: Metrics) -> None:
+def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(Fault)
     async def fault(request: Request, error: Fault) -> Response:
         access.current().error = error.message
@@ -76,27 +78,27 @@ def _error(status: int, message: str, remedy: str, headers: dict[str, str]) -> R
     return JSONResponse(content, status, headers=headers)
 
 
-def _status_routes(desk: Desk, metrics: Metrics) -> APIRouter:
+def _status_routes(lobby: Lobby, exposition: Exposition) -> APIRouter:
     router = APIRouter(tags=["status"])
 
     @router.get("/healthz", summary="Whether the front door lives")
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
-    @router.get("/readyz", summary="Whether a replica answered a golden inference of late")
-    async def readyz() -> Response:
-        ready = desk.ready
+    @router.get("/readyz", summary="Whether, of each pipeline, a replica answered a golden inference of late")
+    async def readyz(model: str = "") -> Response:
+        ready = lobby.of(model).ready if model else lobby.ready
         return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
     @router.get("/metrics", summary="For Prometheus", response_class=Response)
-    async def exposition(request: Request) -> Response:
-        content, media_type = metrics.render(request.headers.get("accept", ""))
+    async def scrape(request: Request) -> Response:
+        content, media_type = exposition.render(request.headers.get("accept", ""))
         return Response(content, media_type=media_type)
 
     return router
 
 
-def _predict_routes(desk: Desk) -> APIRouter:
+def _predict_routes(lobby: Lobby) -> APIRouter:
     router = APIRouter(tags=["predict"])
 
     @router.post(
@@ -106,6 +108,7 @@ def _predict_routes(desk: Desk) -> APIRouter:
         openapi_extra=schemas.REQUEST_BODY,
     )
     async def predict_one(model: str, request: Request) -> Response:
+        desk = lobby.of(model)
         options = desk.options
         expiry = deadline.from_header(request.headers.get(deadline.HEADER), options.deadline)
         _check_model(model, desk)
@@ -125,4 +128,6 @@ def _predict_routes(desk: Desk) -> APIRouter:
 def _check_model(model: str, desk: Desk) -> None:
     known = desk.catalog.pipeline.name
     if model != known:
-        raise UnknownModel(f"no model {model!r} here", f"ask for {known!r}")
+        raise UnknownModel(
+            f"{shown(model)} is no pipeline", f"ask for {known!r}, or for its tensors under /v2/models"
+        )

@@ -20,16 +20,17 @@ from starlette.responses import JSONResponse, Response
 from toolkit.client import protocol
 from toolkit.gateway import access, body, deadline, intake
 from toolkit.gateway.body import check_json
-from toolkit.gateway.desk import Desk
 from toolkit.gateway.disconnect import unless_disconnected
-from toolkit.gateway.faults import BadRequest, Fault
+from toolkit.gateway.faults import BadRequest, Fault, UnknownModel
 from toolkit.gateway.intake import Intake
+from toolkit.gateway.lobby import Lobby
+from toolkit.oip.errors import shown
 
 PATH = "/{model}/prediction"
 
 
-def request_body(field: str) -> dict[str, Any]:
-    """The body in the terms of OpenAPI."""
+def request_body(*fields: str) -> dict[str, Any]:
+    """The body in the terms of OpenAPI; each request brings one of `fields`."""
     return {
         "required": True,
         "content": {
@@ -38,7 +39,7 @@ def request_body(field: str) -> dict[str, Any]:
                     "type": "object",
                     "required": ["key", "value"],
                     "properties": {
-                        "key": {"type": "array", "items": {"type": "string"}, "example": [field]},
+                        "key": {"type": "array", "items": {"type": "string"}, "example": [*fields[:1]]},
                         "value": {"type": "array", "items": {"type": "string"}},
                     },
                 }
@@ -119,9 +120,9 @@ def render(response: Any) -> dict[str, Any]:
     return data
 
 
-def failed(err_no: int, message: str) -> dict[str, Any]:
-    """The answer to a request that the replica need not see to refuse."""
-    return render(protocol.Response(err_no=err_no, err_msg=message))
+def no_service(fault: UnknownModel) -> Any:
+    """The Response to a request for a pipeline that is not served here."""
+    return protocol.Response(err_no=protocol.NO_SERVICE, err_msg=f"{fault.message}, {fault.remedy}")
 
 
 def render_fault(fault: Fault) -> dict[str, Any]:
@@ -130,7 +131,7 @@ def render_fault(fault: Fault) -> dict[str, Any]:
     return {"error": message, "code": fault.code.value[0], "message": message, "details": []}
 
 
-def router(desk: Desk) -> APIRouter:
+def router(lobby: Lobby) -> APIRouter:
     """The route."""
     routes = APIRouter(tags=["Paddle Serving"])
 
@@ -142,7 +143,7 @@ def router(desk: Desk) -> APIRouter:
     )
     async def prediction(model: str, request: Request) -> Response:
         try:
-            return JSONResponse(await _answer(desk, model, request))
+            return JSONResponse(await _answer(lobby, model, request))
         except Fault as error:
             access.current().error = error.message
             return JSONResponse(render_fault(error), error.status, headers=dict(error.headers))
@@ -150,7 +151,11 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-async def _answer(desk: Desk, model: str, request: Request) -> dict[str, Any]:
+async def _answer(lobby: Lobby, model: str, request: Request) -> dict[str, Any]:
+    try:
+        desk = lobby.of(model)
+    except UnknownModel as fault:
+        return render(no_service(fault))
     expiry = deadline.from_header(request.headers.get(deadline.HEADER), desk.options.deadline)
     pipeline = desk.catalog.pipeline
     wanted = intake.of(pipeline.accepts)
@@ -160,16 +165,17 @@ async def _answer(desk: Desk, model: str, request: Request) -> dict[str, Any]:
         del data
         refusal = _refusal(message, pipeline.name, wanted)
         if refusal is not None:
-            return refusal
+            return render(refusal)
         work = desk.pipeline(message.SerializeToString(), expiry)
         return render(protocol.Response.FromString(await unless_disconnected(request, work)))
 
 
-def _refusal(message: Any, name: str, wanted: Intake) -> dict[str, Any] | None:
+def _refusal(message: Any, name: str, wanted: Intake) -> Any:
+    """The Response to a request that the replica need not see to refuse; None: it has to."""
     if message.name != name:
-        return failed(protocol.NO_SERVICE, f"no model {message.name!r} here, ask for {name!r}")
+        return no_service(UnknownModel(f"{shown(message.name)} is no pipeline", f"ask for {name!r}"))
     try:
         wanted.from_text(protocol.first_value(message, wanted.field))
     except BadRequest as error:
-        return failed(protocol.BAD_REQUEST, f"{error.message}: {error.remedy}")
+        return protocol.Response(err_no=protocol.BAD_REQUEST, err_msg=f"{error.message}: {error.remedy}")
     return None

@@ -1,58 +1,20 @@
-"""The metrics of a service, in a registry of its own; docs/metrics.md is their reference."""
+"""The metrics of a pipeline, in a registry of its own; docs/metrics.md is their reference."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 
-import grpc
-from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
-from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from toolkit.gateway.catalog import Catalog
 from toolkit.gateway.replica_metrics import ReplicaCollector
+from toolkit.gateway.request_metrics import SECONDS, RequestMetrics, observe
 from toolkit.gateway.status import ReplicaStatus
 from toolkit.gateway.tally import Counter, Histogram, Series
 
-OTHER = "other"
-HTTP_PROTOCOLS = ("http", "paddle_http", "oip_http")
-GRPC_PROTOCOLS = ("grpc", "paddle_grpc", "oip_grpc")
-HTTP_CODES = (
-    "200",
-    "400",
-    "401",
-    "404",
-    "405",
-    "408",
-    "413",
-    "415",
-    "422",
-    "429",
-    "499",
-    "500",
-    "503",
-    "504",
-)
-GRPC_CODES = tuple(code.name for code in grpc.StatusCode)
-
-# Why a request was turned down, by the HTTP status that says so; see `faults.py`.
-REASONS: Mapping[int, str] = {
-    401: "unauthenticated",
-    408: "deadline",
-    413: "too_large",
-    429: "queue_full",
-    503: "not_ready",
-    504: "deadline",
-}
-
-# Close to each other where requests for whole images end up.
-SECONDS = (
-    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75),
-    *(1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0),
-)
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 # What became of a rollout: it serves; it failed before it served; it served, and was taken back; it failed on trial.
@@ -62,14 +24,12 @@ MEASUREMENTS = ("errors", "latency", "answers")
 RESULTS = ("success", "failure", "inconclusive")
 MIRRORED = ("compared", "failed", "dropped")
 
-# Nothing that is counted here takes longer; what claims to is no time.
-_LONGEST = 86_400.0
 # Batches of one request that are looked at.
 _BATCHES = 1000
 
 
-class Metrics:
-    """All that `/metrics` says; for one event loop.
+class Metrics(RequestMetrics):
+    """All that is counted and measured of a pipeline; for one event loop.
 
     Args:
         replicas, in_flight, queued, ready: asked at each scrape; must not block.
@@ -80,40 +40,16 @@ class Metrics:
         replicas: Callable[[], Sequence[ReplicaStatus]],
         in_flight: Callable[[], int],
         queued: Callable[[], int],
-        version: str,
         ready: Callable[[], bool],
     ) -> None:
-        self._registry = registry = CollectorRegistry()
-        self._service = _Service(registry, version, ready, in_flight, queued)
-        self._count_requests(registry)
-        self._time_stages(registry)
-        self._compare_releases(registry)
-        ReplicaCollector(registry, replicas)
-        ProcessCollector(registry=registry)
+        super().__init__()
+        self._whole = _Whole(self.registry, ready, in_flight, queued)
+        self._count_replicas_faults(self.registry)
+        self._time_stages(self.registry)
+        self._compare_releases(self.registry)
+        ReplicaCollector(self.registry, replicas)
 
-    def _count_requests(self, registry: CollectorRegistry) -> None:
-        self._requests = Counter(
-            registry,
-            "serving_requests",
-            "Requests that were answered, refused ones among them.",
-            ("protocol", "code"),
-            [*product(HTTP_PROTOCOLS, (*HTTP_CODES, OTHER)), *product(GRPC_PROTOCOLS, (*GRPC_CODES, OTHER))],
-        )
-        self._seconds = Histogram(
-            registry,
-            "serving_request_duration_seconds",
-            "Time from a request's arrival to the end of its answer.",
-            SECONDS,
-            ("protocol",),
-            [(name,) for name in (*HTTP_PROTOCOLS, *GRPC_PROTOCOLS)],
-        )
-        self._rejected = Counter(
-            registry,
-            "serving_requests_rejected",
-            "Requests that the service turned down.",
-            ("reason",),
-            [(reason,) for reason in dict.fromkeys(REASONS.values())],
-        )
+    def _count_replicas_faults(self, registry: CollectorRegistry) -> None:
         self._retried = Counter(
             registry,
             "serving_requests_retried",
@@ -184,7 +120,7 @@ class Metrics:
 
     def serve(self, catalog: Catalog) -> None:
         """From now on this is what is served; what was served before may still be finishing requests."""
-        self._service.catalog = catalog
+        self._whole.catalog = catalog
         for model in _step_names(catalog):
             self._batches[model] = self._batch_size.at(model)
             for stage in ("preprocess", "inference", "postprocess"):
@@ -214,21 +150,6 @@ class Metrics:
         """A release on trial takes so many times as long as what serves."""
         self._latency_ratio.set(ratio)
 
-    def request(self, protocol: str, code: str, seconds: float) -> None:
-        """A request came to its end.
-
-        Args:
-            protocol: one of `HTTP_PROTOCOLS` and `GRPC_PROTOCOLS`.
-            code: HTTP status, or name of gRPC's.
-        """
-        if (protocol, code) in self._requests:
-            self._requests.add(protocol, code)
-        else:
-            known = protocol in HTTP_PROTOCOLS or protocol in GRPC_PROTOCOLS
-            protocol = protocol if known else OTHER
-            self._requests.add(protocol, OTHER)
-        _observe(self._seconds.at(protocol), seconds)
-
     def timings(self, queue_seconds: float, timings: object) -> None:
         """A replica answered.
 
@@ -236,19 +157,19 @@ class Metrics:
             queue_seconds: that the request waited for it.
             timings: `toolkit-timings` as another process sent it; what is missing or makes no sense is left out.
         """
-        _observe(self._queue, queue_seconds)
+        observe(self._queue, queue_seconds)
         if not isinstance(timings, Mapping):
             return
-        _observe(self._total, timings.get("total"))
+        observe(self._total, timings.get("total"))
         stages, batches = timings.get("stages"), timings.get("batches")
         if isinstance(stages, dict):
             for name, series in self._stages.items():
-                _observe(series, stages.get(name))
+                observe(series, stages.get(name))
         if isinstance(batches, dict):
             for model, series in self._batches.items():
                 sizes = batches.get(model)
                 for size in sizes[:_BATCHES] if isinstance(sizes, list) else ():
-                    _observe(series, size)
+                    observe(series, size)
 
     def retried(self) -> None:
         """A request goes to a second replica."""
@@ -258,45 +179,23 @@ class Metrics:
         """A request took two replicas down."""
         self._poisoned.add()
 
-    def refused(self, status: int) -> None:
-        """Count a request as rejected if `status`, of HTTP or of a `Fault`, says that it was."""
-        reason = REASONS.get(status)
-        if reason is not None:
-            self._rejected.add(reason)
 
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """All metrics, and the content type that they are in.
-
-        Args:
-            accept: HTTP's header of that name: OpenMetrics to those who ask for it, else Prometheus' text format.
-        """
-        if _prefers_openmetrics(accept):
-            content: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
-            return content, openmetrics.CONTENT_TYPE_LATEST
-        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
-
-
-class _Service(Collector):
-    """The service as a whole, asked at each scrape."""
+class _Whole(Collector):
+    """The pipeline as a whole, asked at each scrape."""
 
     def __init__(
         self,
         registry: CollectorRegistry,
-        version: str,
         ready: Callable[[], bool],
         in_flight: Callable[[], int],
         queued: Callable[[], int],
     ) -> None:
         self.catalog = Catalog()
-        self._version = version
         self._ready, self._in_flight, self._queued = ready, in_flight, queued
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
         """See `Collector`."""
-        build = InfoMetricFamily("serving_build", "Version of the toolkit.")
-        build.add_metric((), {"version": self._version})
-        yield build
         yield GaugeMetricFamily("serving_ready", "1 while requests are taken.", value=float(self._ready()))
         yield GaugeMetricFamily(
             "serving_in_flight",
@@ -327,32 +226,3 @@ def _step_names(catalog: Catalog) -> list[str]:
 def _short(name: str, catalog: Catalog) -> str:
     """`det` of `ocr.det`: the name that the spec, timings and reports have for it."""
     return name.removeprefix(f"{catalog.pipeline.name}.")
-
-
-def _observe(series: Series, value: object) -> None:
-    """Add a value if it is one: another process says it, and one NaN in a sum would stay there."""
-    if (type(value) is float or type(value) is int) and 0 <= value <= _LONGEST:
-        series.observe(value)
-
-
-def _prefers_openmetrics(accept: str) -> bool:
-    weights = {"application/openmetrics-text": 0.0, "text/plain": 0.0}
-    for item in accept.split(","):
-        kind, *parameters = (part.strip().lower() for part in item.split(";"))
-        if kind in weights:
-            weights[kind] = max(weights[kind], _weight(parameters))
-    return weights["application/openmetrics-text"] > 0 and (
-        weights["application/openmetrics-text"] >= weights["text/plain"]
-    )
-
-
-def _weight(parameters: Sequence[str]) -> float:
-    """https://www.rfc-editor.org/rfc/rfc9110#quality.values; what is malformed counts as not given."""
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 1.0
-    return 1.0

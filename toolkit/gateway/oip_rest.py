@@ -12,9 +12,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
 from toolkit.gateway import access, body, deadline, intake, oip_infer, oip_meta, oip_schemas
-from toolkit.gateway.desk import Desk
 from toolkit.gateway.disconnect import unless_disconnected
 from toolkit.gateway.faults import Fault, NotReady, WrongContentType
+from toolkit.gateway.lobby import Lobby
 from toolkit.oip import messages, rest
 from toolkit.oip.errors import shown
 
@@ -50,11 +50,11 @@ def _error(status: int, message: str, headers: dict[str, str] | None = None) -> 
     return JSONResponse({"error": message}, status, headers=headers)
 
 
-def router(desk: Desk) -> APIRouter:
+def router(lobby: Lobby) -> APIRouter:
     """The routes."""
     routes = APIRouter(route_class=_Route, tags=["Open Inference Protocol"])
-    _add_server_routes(routes, desk)
-    _add_model_routes(routes, desk)
+    _add_server_routes(routes, lobby)
+    _add_model_routes(routes, lobby)
     _add_rest(routes)
     return routes
 
@@ -63,7 +63,7 @@ def _readiness(ready: bool, content: dict[str, Any]) -> Response:
     return JSONResponse(content) if ready else JSONResponse(content, NotReady.status, dict(NotReady.headers))
 
 
-def _add_server_routes(routes: APIRouter, desk: Desk) -> None:
+def _add_server_routes(routes: APIRouter, lobby: Lobby) -> None:
     told = oip_schemas.responses
 
     @routes.get("/v2", summary="The server", responses=told(oip_schemas.ServerMetadata))
@@ -80,18 +80,20 @@ def _add_server_routes(routes: APIRouter, desk: Desk) -> None:
         responses={**told(oip_schemas.Ready), 503: {"model": oip_schemas.Ready}},
     )
     async def ready() -> Response:
-        return _readiness(desk.ready, {"ready": desk.ready})
+        return _readiness(lobby.ready, {"ready": lobby.ready})
 
 
-def _add_model_routes(routes: APIRouter, desk: Desk) -> None:
+def _add_model_routes(routes: APIRouter, lobby: Lobby) -> None:
     async def metadata(request: Request, model: str, version: str) -> Response:
-        return JSONResponse(oip_meta.model(oip_infer.find(desk.catalog, model, version)))
+        return JSONResponse(oip_meta.model(oip_infer.find(lobby.of(model).catalog, model, version)))
 
     async def ready(request: Request, model: str, version: str) -> Response:
+        desk = lobby.of(model)
         info = oip_infer.find(desk.catalog, model, version)
         return _readiness(desk.ready, {"name": info.name, "ready": desk.ready})
 
     async def infer(request: Request, model: str, version: str) -> Response:
+        desk = lobby.of(model)
         expiry = deadline.from_header(request.headers.get(deadline.HEADER), desk.options.deadline)
         info = oip_infer.find(desk.catalog, model, version)
         _check_encoding(request)

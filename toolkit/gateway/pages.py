@@ -18,6 +18,8 @@ from toolkit.content.kinds import Kind
 from toolkit.gateway import docs, policy
 from toolkit.gateway.catalog import ModelInfo
 from toolkit.gateway.desk import Desk
+from toolkit.gateway.faults import NotReady
+from toolkit.gateway.lobby import Lobby
 
 ENDPOINTS = {
     "predict": "POST /predict/{model}",
@@ -49,14 +51,24 @@ class LimitsBody(pydantic.BaseModel):
     max_body_bytes: int
 
 
+class PipelineBody(pydantic.BaseModel):
+    """One pipeline that is served here."""
+
+    name: str
+    accepts: Kind
+    limits: LimitsBody
+
+
 class IndexBody(pydantic.BaseModel):
     """What is served here, and where.
 
     Attributes:
-        accepts: what requests to the pipeline bring.
+        accepts, limits: of the first pipeline.
+        models, details: of all pipelines.
     """
 
     version: str
+    pipelines: list[PipelineBody]
     accepts: Kind
     models: list[str]
     details: list[ModelBody]
@@ -64,19 +76,19 @@ class IndexBody(pydantic.BaseModel):
     endpoints: dict[str, str]
 
 
-def router(desk: Desk) -> APIRouter:
+def router(lobby: Lobby) -> APIRouter:
     """The routes `/`, `/docs` and the files that the latter loads.
 
     Raises:
         TemplateError: the template of the demo page is broken.
     """
     routes = APIRouter()
-    _add_index(routes, desk)
+    _add_index(routes, lobby)
     docs.add_to(routes)
     return routes
 
 
-def _add_index(routes: APIRouter, desk: Desk) -> None:
+def _add_index(routes: APIRouter, lobby: Lobby) -> None:
     page, allowed = _demo()
     also_html: dict[int | str, dict[str, Any]] = {
         200: {
@@ -97,19 +109,34 @@ def _add_index(routes: APIRouter, desk: Desk) -> None:
             return policy.html(page, allowed)
         # No browser may show this for the page, which has the same address.
         headers = {"Vary": "Accept", "Cache-Control": "no-store"}
-        return JSONResponse(describe(desk).model_dump(), headers=headers)
+        return JSONResponse(describe(lobby).model_dump(), headers=headers)
 
 
-def describe(desk: Desk) -> IndexBody:
-    """What `GET /` answers to programs."""
+def describe(lobby: Lobby) -> IndexBody:
+    """What `GET /` answers to programs.
+
+    Raises:
+        NotReady: nothing is served yet.
+    """
+    pipelines = [_pipeline(desk) for desk in lobby]
+    if not pipelines:
+        raise NotReady("the service is starting", "try again in a moment; /readyz says when it is")
+    models = [model for desk in lobby for model in desk.catalog.models]
     return IndexBody(
         version=toolkit.__version__,
-        accepts=desk.catalog.pipeline.accepts,
-        models=[model.name for model in desk.catalog.models],
-        details=[_model(model) for model in desk.catalog.models],
-        limits=LimitsBody(max_body_bytes=desk.options.max_body_bytes),
+        pipelines=pipelines,
+        accepts=pipelines[0].accepts,
+        models=[model.name for model in models],
+        details=[_model(model) for model in models],
+        limits=pipelines[0].limits,
         endpoints=ENDPOINTS,
     )
+
+
+def _pipeline(desk: Desk) -> PipelineBody:
+    known = desk.catalog.pipeline
+    limits = LimitsBody(max_body_bytes=desk.options.max_body_bytes)
+    return PipelineBody(name=known.name, accepts=known.accepts, limits=limits)
 
 
 def _model(model: ModelInfo) -> ModelBody:

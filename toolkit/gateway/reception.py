@@ -49,6 +49,11 @@ class Reception:
         self._canary, self._percent = desk, percent
 
     @property
+    def serving(self) -> Desk | None:
+        """What new requests come to; the one at hand need not."""
+        return self._desk
+
+    @property
     def _mine(self) -> Desk:
         record = access.current()
         if record.desk is None:
@@ -75,8 +80,8 @@ class Reception:
 
     @property
     def ready(self) -> bool:
-        """See `Desk.ready`."""
-        return self._desk is not None and self._mine.ready
+        """See `Desk.ready`; of the desk that requests come to now, whichever the one at hand belongs to."""
+        return self._desk is not None and self._desk.ready
 
     @contextmanager
     def slot(self) -> Iterator[None]:
@@ -160,4 +165,5 @@ class Reception:
 def _give(record: Record, desk: Desk) -> None:
     """From now on the request belongs to `desk`."""
     record.desk = desk
+    record.pipeline = desk.catalog.pipeline.name
     record.release, record.variant = desk.catalog.release, desk.catalog.variant

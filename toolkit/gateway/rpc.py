@@ -14,14 +14,16 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from toolkit import oip
 from toolkit.client import protocol
-from toolkit.gateway import access, oip_rpc, reflection
+from toolkit.gateway import access, legacy, oip_rpc, reflection
 from toolkit.gateway.access import Record
-from toolkit.gateway.desk import Desk
-from toolkit.gateway.faults import Fault
+from toolkit.gateway.exposition import Exposition
+from toolkit.gateway.faults import Fault, UnknownModel
 from toolkit.gateway.keys import Keys
-from toolkit.gateway.metrics import Metrics
+from toolkit.gateway.lobby import Lobby
 from toolkit.gateway.options import GatewayOptions
+from toolkit.gateway.request_metrics import RequestMetrics
 from toolkit.gateway.trace import continued, request_id
+from toolkit.oip import wire
 
 _PADDLE, _OIP = "paddle_grpc", "oip_grpc"
 
@@ -44,10 +46,12 @@ class Rpc:
         server: to add ports to.
     """
 
-    def __init__(self, desk: Desk, metrics: Metrics, keys: Keys | None, options: GatewayOptions) -> None:
-        self._desk = desk
+    def __init__(
+        self, lobby: Lobby, exposition: Exposition, keys: Keys | None, options: GatewayOptions
+    ) -> None:
+        self._lobby = lobby
         self.server = grpc.aio.server(
-            interceptors=[_Doorkeeper(keys, metrics)] if keys is not None else [],
+            interceptors=[_Doorkeeper(keys, exposition)] if keys is not None else [],
             options=(
                 # With gRPC's default, a second server would share the port without a word.
                 ("grpc.so_reuseport", 0),
@@ -58,15 +62,16 @@ class Rpc:
                 ("grpc.max_connection_idle_ms", 300_000),
             ),
         )
-        guard = _Guard(metrics)
-        self._add(protocol.SERVICE, {protocol.METHOD: guard(_PADDLE, protocol.PATH, _paddle(desk))})
+        guard = _Guard(exposition)
+        self._add(protocol.SERVICE, {protocol.METHOD: guard(_PADDLE, protocol.PATH, _paddle(lobby))})
         self._add(
             oip.SERVICE,
             {
                 name: guard(_OIP if name == oip.INFER else "", f"/{oip.SERVICE}/{name}", function)
-                for name, function in oip_rpc.functions(desk).items()
+                for name, function in oip_rpc.functions(lobby).items()
             },
         )
+        self._told_of: set[str] = set()
         servicer: Any = health
         self._health = servicer.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
@@ -89,10 +94,14 @@ class Rpc:
             await self._tell_health()
 
     async def _tell_health(self) -> None:
+        # A pipeline that is served no more is still known to who watches it.
+        told = dict.fromkeys(self._told_of, False)
+        told.update(dict.fromkeys(("", protocol.SERVICE, oip.SERVICE), self._lobby.ready))
+        told.update((name, self._lobby.of(name).ready) for name in self._lobby.names)
+        self._told_of = set(told)
         status = health_pb2.HealthCheckResponse
-        now = status.SERVING if self._desk.ready else status.NOT_SERVING
-        for service in ("", protocol.SERVICE, oip.SERVICE):
-            await self._health.set(service, now)
+        for service, ready in told.items():
+            await self._health.set(service, status.SERVING if ready else status.NOT_SERVING)
 
     async def stop(self, grace: float) -> None:
         """Tell those who watch that it ends, accept nothing more, and finish what is under way."""
@@ -103,9 +112,14 @@ class Rpc:
         await self.server.stop(grace)
 
 
-def _paddle(desk: Desk) -> Unary:
+def _paddle(lobby: Lobby) -> Unary:
     async def inference(request: bytes, context: Any) -> bytes:
+        try:
+            desk = lobby.of(wire.text(request, protocol.NAME))
+        except UnknownModel as fault:
+            return bytes(legacy.no_service(fault).SerializeToString())
         with desk.slot():
+            oip_rpc.check_size(request, desk)
             return await desk.pipeline(request, oip_rpc.deadline_of(context, desk))
 
     return inference
@@ -114,8 +128,8 @@ def _paddle(desk: Desk) -> Unary:
 class _Guard:
     """Makes of a function a handler: with a record of the request, and faults told as gRPC tells them."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, exposition: Exposition) -> None:
+        self._exposition = exposition
 
     def __call__(self, name: str, path: str, function: Unary) -> Unary:
         """
@@ -133,7 +147,7 @@ class _Guard:
                 return answer
             except Fault as fault:
                 outcome, record.error = fault.code, fault.message
-                self._metrics.refused(fault.status)
+                self._exposition.of(record.pipeline).refused(fault.status)
                 await context.abort(fault.code, f"{fault.message}: {fault.remedy}", _trailing(fault, record))
                 raise
             except Exception as error:
@@ -143,7 +157,7 @@ class _Guard:
                 if name or outcome is not grpc.StatusCode.OK:
                     record.log(outcome.name, size)
                 if name:
-                    self._metrics.request(name, outcome.name, record.seconds)
+                    self._exposition.of(record.pipeline).request(name, outcome.name, record.seconds)
 
         return handler
 
@@ -169,9 +183,9 @@ def _record(name: str, path: str, context: Any) -> Record:
 class _Doorkeeper(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic in its stubs only
     """Asks every call but those for health for a key."""
 
-    def __init__(self, keys: Keys, metrics: Metrics) -> None:
+    def __init__(self, keys: Keys, exposition: Exposition) -> None:
         self._keys = keys
-        self._metrics = metrics
+        self._metrics = exposition.of("")
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         """The handler of the call, or one that refuses it."""
@@ -186,7 +200,7 @@ class _Doorkeeper(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # gener
         return handler
 
 
-def _refusing(handler: Any, path: str, fault: Fault, metrics: Metrics) -> Any:
+def _refusing(handler: Any, path: str, fault: Fault, metrics: RequestMetrics) -> Any:
     """A handler of the same kind that aborts."""
     name = _PREDICTING.get(path, "")
 

@@ -37,9 +37,11 @@ class InputsBody(ContentBody):
     inputs: Union[dict[str, Any], list[Any]]
 
 
-def request_body(model: type[ContentBody]) -> dict[str, Any]:
-    """The body of `POST /predict/{model}` in the terms of OpenAPI."""
-    return {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}
+def request_body(*models: type[ContentBody]) -> dict[str, Any]:
+    """The body of `POST /predict/{model}`, which is one of `models`, in the terms of OpenAPI."""
+    known = [model.model_json_schema() for model in models]
+    schema = known[0] if len(known) == 1 else {"oneOf": known}
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
 class ErrorDetail(pydantic.BaseModel):

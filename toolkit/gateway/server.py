@@ -17,15 +17,11 @@ import uvicorn
 import toolkit
 from toolkit.errors import ServiceError
 from toolkit.gateway import connections, http, tls
-from toolkit.gateway.catalog import Catalog
-from toolkit.gateway.dispatch import Dispatcher
-from toolkit.gateway.frontdesk import FrontDesk
+from toolkit.gateway.exposition import Exposition
 from toolkit.gateway.keys import Keys
-from toolkit.gateway.metrics import Metrics
-from toolkit.gateway.mirror import Mirror, Pair
+from toolkit.gateway.lobby import Lobby
+from toolkit.gateway.office import Office
 from toolkit.gateway.options import GatewayOptions
-from toolkit.gateway.pool import Pool
-from toolkit.gateway.reception import Reception
 from toolkit.gateway.rpc import Rpc
 from toolkit.gateway.status import ReplicaStatus
 from toolkit.gateway.tls import Tls
@@ -34,94 +30,43 @@ from toolkit.gateway.tls import Tls
 class Gateway:
     """Serve HTTP and gRPC within the caller's event loop.
 
-        gateway = Gateway(options, statuses)
-        gateway.shift(gateway.open(options, catalog, pool, places, is_ready))
+        gateway = Gateway(options)
+        office = gateway.enter("ocr", statuses)
+        office.shift(office.open(options, catalog, pool, places, is_ready))
         await gateway.start()
         ...
         await gateway.stop(grace=10)
 
-    Ports and connections are the gateway's; everything else that a request meets belongs to the desk of a release.
-
-    Args:
-        statuses: of the replicas, for metrics.
+    Ports and connections are the gateway's; everything else that a request meets belongs to the office of the pipeline
+    that it asks for.
 
     Attributes:
-        metrics: of all releases that have served.
         http_port, grpc_port: the ports in use, from `start` on.
     """
 
-    def __init__(
-        self,
-        options: GatewayOptions,
-        statuses: Callable[[], Sequence[ReplicaStatus]] = lambda: (),
-    ) -> None:
+    def __init__(self, options: GatewayOptions) -> None:
         self._options = options
         self._stopping = False
         self.http_port = options.http_port
         self.grpc_port = options.grpc_port
         self._keys = Keys.load(options.keys_file, os.environ)
-        self._desks: list[FrontDesk] = []
-        self._reception = Reception()
-        self._mirror: Mirror | None = None
-        self.metrics = Metrics(
-            statuses,
-            in_flight=lambda: sum(desk.in_flight for desk in self._desks),
-            queued=lambda: sum(desk.waiting for desk in self._desks),
-            ready=lambda: self._reception.ready,
-            version=toolkit.__version__,
-        )
+        self._lobby = Lobby()
+        self._exposition = Exposition(toolkit.__version__)
 
-    def open(
-        self,
-        options: GatewayOptions,
-        catalog: Catalog,
-        pool: Pool,
-        places: int,
-        is_ready: Callable[[], bool],
-    ) -> FrontDesk:
-        """A desk for a release, to which no request comes before `shift`.
+    def enter(self, pipeline: str, statuses: Callable[[], Sequence[ReplicaStatus]] = lambda: ()) -> Office:
+        """An office for a pipeline that has none; requests to it are taken from its first `Office.shift` on.
 
         Args:
-            options: the limits of each request; ports, keys and certificates are those of the gateway.
-            pool: the replicas; the caller adds and withdraws them.
-            places: requests that all replicas together are given at a time.
-            is_ready: asked for every request; must not block.
+            statuses: of its replicas, for metrics.
         """
-        desk = FrontDesk(
-            options,
-            catalog,
-            pool,
-            Dispatcher(pool, self.metrics),
-            places + options.queue,
-            lambda: is_ready() and not self._stopping,
-        )
-        self._desks.append(desk)
-        return desk
+        office = Office(self._lobby.open(pipeline), statuses, lambda: self._stopping)
+        self._exposition.add(pipeline, office.metrics)
+        return office
 
-    def shift(self, desk: FrontDesk) -> None:
-        """Give new requests to `desk`; those under way stay with the desk that they came to."""
-        self._reception.shift(desk)
-        self.metrics.serve(desk.catalog)
-
-    def split(self, desk: FrontDesk | None, percent: float = 0.0) -> None:
-        """Give `desk` that share of new predictions, on trial; None: no share. `shift` ends that, too."""
-        self._reception.split(desk, percent)
-
-    def mirror(self, first: FrontDesk, second: FrontDesk, share: float, seen: Callable[[Pair], None]) -> None:
-        """Have a share, 0..1, of what either of two desks answers asked of the other, too; see `Mirror`."""
-        self.mirror_off()
-        self._mirror = Mirror(first, second, share, seen, self.metrics)
-
-    def mirror_off(self) -> None:
-        """Ask no second desk any more."""
-        if self._mirror is not None:
-            self._mirror.stop()
-            self._mirror = None
-
-    def close(self, desk: FrontDesk) -> None:
-        """Forget a desk that takes no requests and has none; nothing to do for one that is forgotten."""
-        if desk in self._desks:
-            self._desks.remove(desk)
+    def leave(self, pipeline: str) -> None:
+        """Take no more requests to a pipeline; those under way are finished by whoever has them."""
+        self._lobby.close(pipeline)
+        self._exposition.remove(pipeline)
 
     async def start(self) -> None:
         """Bind both ports, then serve.
@@ -133,7 +78,7 @@ class Gateway:
         options = self._options
         listener = _listen("HTTP", options.host, options.http_port)
         try:
-            self._rpc = Rpc(self._reception, self.metrics, self._keys, options)
+            self._rpc = Rpc(self._lobby, self._exposition, self._keys, options)
             self.grpc_port = _add_port(self._rpc.server, options)
             await self._start_http(listener)
         except BaseException:
@@ -146,7 +91,7 @@ class Gateway:
     async def _start_http(self, listener: socket.socket) -> None:
         options = self._options
         config = uvicorn.Config(
-            http.create_app(self._reception, self.metrics, self._keys),
+            http.create_app(self._lobby, self._exposition, self._keys),
             http=connections.protocol(options.max_connections, options.header_seconds),
             ws="none",
             lifespan="off",

@@ -1,17 +1,21 @@
-"""How many fields a serialized ModelInferRequest has, counted before an object is made of each.
+"""What can be known of a serialized message before an object is made of each of its fields.
 
-An empty field takes two bytes: of a request of 16 MB that would be eight million objects, which takes seconds in which
-nothing else is answered. https://protobuf.dev/programming-guides/encoding
+An empty field takes two bytes: of a ModelInferRequest of 16 MB that would be eight million objects, which takes seconds
+in which nothing else is answered. https://protobuf.dev/programming-guides/encoding
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from toolkit.oip.errors import OipError
 
 # Raw and packed contents are one field; only BYTES in `bytes_contents` take one for each element.
 MAX_FIELDS = 10_000
+
+# Names are looked for among so many: to go over millions takes seconds.
+_LOOKED_AT = 1000
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _TENSORS = {5, 6}
@@ -28,6 +32,14 @@ def check(request: bytes) -> None:
             raise OipError(
                 f"the request has more than {MAX_FIELDS} fields; send contents raw, in `raw_input_contents`"
             )
+
+
+def text(message: bytes, field: int) -> str:
+    """The field of that number, which is a text, as a parser would read it; empty if it has none."""
+    found = [
+        content for number, content in islice(_fields(memoryview(message)), _LOOKED_AT) if number == field
+    ]
+    return bytes(found[-1]).decode("utf-8", errors="replace") if found else ""
 
 
 def _fields_within(request: memoryview) -> Iterator[int]:

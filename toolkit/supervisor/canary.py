@@ -17,7 +17,7 @@ from typing import Any
 
 from toolkit.errors import CanaryError
 from toolkit.evaluation.agreement import Difference
-from toolkit.gateway.server import Gateway
+from toolkit.gateway.office import Office
 from toolkit.supervisor import analysis
 from toolkit.supervisor.analysis import FAILURE, INCONCLUSIVE, Measurement
 from toolkit.supervisor.deployment import Deployment
@@ -68,12 +68,12 @@ class Canary:
 
     def __init__(
         self,
-        gateway: Gateway,
+        office: Office,
         stable: Deployment,
         new: Deployment,
         tell: Callable[[Analysis], None] = lambda analysis: None,
     ) -> None:
-        self._gateway = gateway
+        self._office = office
         self._stable, self._new = stable, new
         self._plan = new.plan.canary
         self._tell = tell
@@ -94,18 +94,18 @@ class Canary:
         Raises:
             CanaryError: the new release did worse, or that could not be told for too long.
         """
-        self._gateway.mirror(self._stable.desk, self._new.desk, self._plan.mirror, self._pairs.add)
+        self._office.mirror(self._stable.desk, self._new.desk, self._plan.mirror, self._pairs.add)
         try:
             for share in (percent, *(step for step in self._plan.steps if step > percent)):
                 await self._step(share)
         finally:
             self._share(0)
-            self._gateway.mirror_off()
+            self._office.mirror_off()
 
     def _share(self, percent: float) -> None:
         self.percent = percent
-        self._gateway.split(self._new.desk if percent else None, percent)
-        self._gateway.metrics.canary_weight(percent)
+        self._office.split(self._new.desk if percent else None, percent)
+        self._office.metrics.canary_weight(percent)
 
     async def _step(self, percent: float) -> None:
         self._share(percent)
@@ -130,7 +130,7 @@ class Canary:
         measurements = await asyncio.to_thread(
             self._measure, requests, failed, list(self._pairs.ratios), list(self._pairs.differences)
         )
-        metrics, found = self._gateway.metrics, {item.name: item.value for item in measurements}
+        metrics, found = self._office.metrics, {item.name: item.value for item in measurements}
         for item in measurements:
             metrics.analysed(item.name, item.result)
         metrics.latency_ratio(found.get(analysis.LATENCY) or 0.0)

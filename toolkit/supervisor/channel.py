@@ -9,14 +9,14 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Callable
 
-from toolkit.errors import ToolkitError
+from toolkit.errors import ServiceError, ToolkitError
 from toolkit.supervisor import front
 from toolkit.supervisor.canary import Analysis
 from toolkit.supervisor.conversation import SOCKET, Message
 from toolkit.supervisor.deployed import Target
-from toolkit.supervisor.rollouts import Rollouts
+from toolkit.supervisor.member import Member
+from toolkit.supervisor.members import Members
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +29,12 @@ class Channel:
 
     Args:
         has: see `front.of`; what wants another front door has to be started anew.
-        record: called before an answer, so that the command finds in the record what it was told.
     """
 
-    def __init__(self, rollouts: Rollouts, has: Mapping[str, str], record: Callable[[], None]) -> None:
-        self._rollouts = rollouts
+    def __init__(self, members: Members, has: Mapping[str, str]) -> None:
+        self._members = members
         self._has = has
-        self._record = record
+        self._other = {"confirm": self._confirm, "revert": self._revert, "leave": self._leave}
         self._conversations: set[asyncio.Task[None]] = set()
         self._work: set[asyncio.Future[Message]] = set()
         self._stopping = False
@@ -76,7 +75,7 @@ class Channel:
             writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        mine = False
+        mine: Path | None = None
         try:
             while line := await reader.readline():
                 asked = json.loads(line)
@@ -97,39 +96,60 @@ class Channel:
                 if work.cancelled():
                     return
                 answer = work.result()
-                mine = "shifted" in answer
+                mine = Path(asked["home"]) if "shifted" in answer else None
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
         finally:
             # A service that stops need not: it has not recorded what was not confirmed.
-            if mine and not self._stopping:
-                await self._rollouts.revert()
-                self._record()
+            if mine is not None and not self._stopping:
+                await self._revert(mine)
+                self._members.record()
 
     async def _answer(self, asked: Message, writer: asyncio.StreamWriter) -> Message:
         try:
             if asked["do"] in _TAKEN_BACK:
                 return await self._shift(asked, writer)
-            await (self._rollouts.confirm() if asked["do"] == "confirm" else self._rollouts.revert())
+            await self._other[asked["do"]](Path(asked["home"]))
             return {"done": True}
         except ToolkitError as error:
             return {"error": error.to_json()}
         finally:
+            # Before the answer, so that the command finds in the record what it was told.
             if not self._stopping:
-                self._record()
+                self._members.record()
+
+    async def _confirm(self, home: Path) -> None:
+        await self._known(home).confirm()
+
+    async def _revert(self, home: Path) -> None:
+        member = self._known(home)
+        await (self._members.leave(member) if member.is_new else member.rollouts.revert())
+
+    async def _leave(self, home: Path) -> None:
+        await self._members.leave(self._known(home))
+
+    def _known(self, home: Path) -> Member:
+        member = self._members.of(home)
+        if member is None:
+            raise ServiceError("the pipeline is not served here", where=str(home))
+        return member
 
     async def _shift(self, asked: Message, writer: asyncio.StreamWriter) -> Message:
-        changed = front.changed(self._has, asked["front"])
+        home, target = Path(asked["home"]), Target.from_json(asked["target"])
+        member = self._members.of(home)
+        is_shared = member is None or len(self._members) > 1
+        changed = front.changed(self._has, asked["front"], is_shared)
         if changed:
             return {"changed": changed}
-        target = Target.from_json(asked["target"])
+        if member is None:
+            return {"shifted": asdict(await self._members.join(home, target))}
         if asked["do"] == "shift":
-            return {"shifted": asdict(await self._rollouts.shift(target))}
+            return {"shifted": asdict(await member.rollouts.shift(target))}
 
         def tell(found: Analysis) -> None:
             writer.write(json.dumps({"analysis": {**found.to_json(), "text": found.text}}).encode() + b"\n")
 
-        return {"shifted": asdict(await self._rollouts.canary(target, asked["percent"], tell))}
+        return {"shifted": asdict(await member.rollouts.canary(target, asked["percent"], tell))}
 
 
 async def _gone(reader: asyncio.StreamReader) -> None:

@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn, Optional
 
@@ -18,13 +18,13 @@ from toolkit.errors import ServiceError
 from toolkit.hardware import HARDWARE
 from toolkit.serving import cpp as cpp_files
 from toolkit.serving import release
-from toolkit.supervisor import cpp
+from toolkit.supervisor import cpp, front
 from toolkit.supervisor import state as states
-from toolkit.supervisor.conversation import SOCKET
-from toolkit.supervisor.deployed import Target
+from toolkit.supervisor.conversation import SOCKET, conversation
+from toolkit.supervisor.deployed import Start, Target
 from toolkit.supervisor.replica import clean, folder_of
 from toolkit.supervisor.settings import Settings
-from toolkit.supervisor.state import FAILED, READY, SERVICE_LOG, State
+from toolkit.supervisor.state import FAILED, READY, SERVICE_LOG, STATE_FILE, State
 
 MODULE = "toolkit.supervisor.service"
 
@@ -35,44 +35,86 @@ _LETTING_GO_SECONDS = 2.0
 _ENVIRONMENT = {"GRPC_ENABLE_FORK_SUPPORT": "0", "PYTHONUNBUFFERED": "1"}
 
 
-def launch(home: Path, target: Target, provisional: bool = False) -> State:
-    """Start the service of a release and wait until it is ready.
+def launch(home: Path, target: Target, provisional: bool = False, others: Sequence[Start] = ()) -> State:
+    """Start the service of a release and wait until it is ready; where a service has its address, join that.
 
     Args:
         home: the pipeline's folder in the build directory.
         provisional: it is not what is deployed before a command confirms that; see `channel`.
+        others: pipelines that the service is to start with, too.
 
     Raises:
         ServiceError: this machine cannot run it, one is running already, a port is taken, or it does not become ready.
     """
     plan = _runnable(target)
     _refuse_second(home)
+    server = cpp_files.read(target.directory)
+    host = states.at(home.parent, target.settings) if server is None else None
+    if host is not None:
+        return _join(home, target, host, plan.limits)
     _wait_for_ports(home, target.settings)
     check_ports(target.settings)
-    limits = plan.limits
     run_dir = _make_run_dir(home)
-    server = cpp_files.read(target.directory)
     if server is not None:
         return cpp.launch(home, target, server, run_dir)
-    started = _start(home, target, run_dir, provisional)
-    return _wait_until_ready(home, started, run_dir, limits)
+    starts = [Start(home, target, provisional), *others]
+    started = _start(starts, run_dir)
+    return _wait_until_ready(starts, started, run_dir, plan.limits)
 
 
-def serve(home: Path, target: Target) -> NoReturn:
+def _join(home: Path, target: Target, host: State, limits: release.Limits) -> State:
+    """Have the service that `host` is served by serve this one, too."""
+    try:
+        with conversation(Path(host.run_dir), home) as talk:
+            answer = talk.ask("shift", target=target.to_json(), front=front.of(target.settings, limits))
+            if "changed" in answer:
+                raise cannot_join(host, answer["changed"])
+            talk.ask("confirm")
+    except OSError as error:
+        raise takes_no_commands(host, error) from error
+    found = states.running(home)
+    if found is None:
+        raise ServiceError("the service ended meanwhile", where=str(home), remedy="`make logs` shows why")
+    return found
+
+
+def takes_no_commands(host: State, error: OSError) -> ServiceError:
+    """Why nothing can join a service, or leave it."""
+    return ServiceError(
+        f"{host.name} has the ports, at {host.http_url}, and its service takes no commands: {error}",
+        remedy=f"`make stop MODEL={host.name}` ends it; or choose other ports",
+    )
+
+
+def cannot_join(host: State, differs: Sequence[str]) -> ServiceError:
+    """Why a pipeline cannot be served beside another one, under the same ports."""
+    return ServiceError(
+        f"{host.name} is served at {host.http_url}, and another pipeline can be served there only with the same: "
+        f"{' and '.join(differs)}",
+        remedy="give the same, or choose other ports (HTTP_PORT=, GRPC_PORT=)",
+    )
+
+
+def serve(starts: Sequence[Start]) -> NoReturn:
     """Become the service, in the foreground: this process is replaced, so signals of a service manager reach it.
+
+    Args:
+        starts: what it is to serve, all at the address of the first.
 
     Raises:
         ServiceError: this machine cannot run it, one is running already, or a port is taken.
     """
-    _runnable(target)
-    _refuse_second(home)
-    _wait_for_ports(home, target.settings)
-    check_ports(target.settings)
-    run_dir = _make_run_dir(home)
-    server = cpp_files.read(target.directory)
+    first = starts[0]
+    for start in starts:
+        _runnable(start.target)
+        _refuse_second(start.home)
+    server = cpp_files.read(first.target.directory)
+    _wait_for_ports(first.home, first.target.settings)
+    check_ports(first.target.settings)
+    run_dir = _make_run_dir(first.home)
     if server is not None:
-        cpp.serve(target, server, run_dir)
-    argv = _argv(home, target)
+        cpp.serve(first.target, server, run_dir)
+    argv = _argv(starts)
     os.environ.update(_ENVIRONMENT)
     os.chdir(run_dir)
     os.execv(argv[0], argv)
@@ -136,9 +178,12 @@ def _make_run_dir(home: Path) -> Path:
     """A new directory for this run; those of the last runs are kept for their logs."""
     runs = home / "run"
     runs.mkdir(parents=True, exist_ok=True)
-    for old in sorted(runs.iterdir())[:-_KEPT_RUNS]:
+    # A service may go on in it, with other pipelines than this one.
+    used = {state.run_dir for state in states.all_running(home.parent).values()}
+    unused = [path for path in sorted(runs.iterdir()) if str(path) not in used]
+    for old in unused[:-_KEPT_RUNS]:
         shutil.rmtree(old, ignore_errors=True)
-    for old in runs.iterdir():
+    for old in unused[-_KEPT_RUNS:]:
         # What a service that was killed could not take with it.
         (old / SOCKET).unlink(missing_ok=True)
         for folder in old.glob(str(folder_of("*"))):
@@ -148,48 +193,50 @@ def _make_run_dir(home: Path) -> Path:
     return path
 
 
-def _argv(home: Path, target: Target, provisional: bool = False) -> list[str]:
-    absolute = replace(target, release=str(Path(target.release).resolve()))
-    argv = [sys.executable, "-m", MODULE, str(home.resolve()), json.dumps(absolute.to_json())]
-    return [*argv, "provisional"] if provisional else argv
+def _argv(starts: Sequence[Start]) -> list[str]:
+    return [sys.executable, "-m", MODULE, json.dumps([start.to_json() for start in starts])]
 
 
-def _start(home: Path, target: Target, run_dir: Path, provisional: bool) -> subprocess.Popen[bytes]:
-    argv = _argv(home, target, provisional)
+def _start(starts: Sequence[Start], run_dir: Path) -> subprocess.Popen[bytes]:
     with (run_dir / SERVICE_LOG).open("ab") as log:
-        return process.start(argv, cwd=run_dir, env=_ENVIRONMENT, stdout=log, stderr=log)
+        return process.start(_argv(starts), cwd=run_dir, env=_ENVIRONMENT, stdout=log, stderr=log)
 
 
 def _wait_until_ready(
-    home: Path, started: subprocess.Popen[bytes], run_dir: Path, limits: release.Limits
+    starts: Sequence[Start], started: subprocess.Popen[bytes], run_dir: Path, limits: release.Limits
 ) -> State:
+    """The record of the first, once all are ready."""
     deadline = time.monotonic() + limits.start_seconds + 20
     try:
         while time.monotonic() < deadline:
-            current = states.read(home)
-            mine = current if current is not None and current.pid == started.pid else None
-            if mine is not None and mine.status == READY:
-                return mine
+            told = [states.read(start.home) for start in starts]
+            mine = [state for state in told if state is not None and state.pid == started.pid]
+            if len(mine) == len(starts) and all(state.status == READY for state in mine):
+                return mine[0]
             if started.poll() is not None:
                 raise _failed(mine, started.returncode, run_dir)
             time.sleep(0.05)
-        raise _failed(None, None, run_dir)
+        raise _failed([], None, run_dir)
     except BaseException:
         process.stop_group(started.pid, limits.grace_seconds)
         started.wait()
         raise
 
 
-def _failed(state: Optional[State], code: Optional[int], run_dir: Path) -> ServiceError:
-    if state is not None and state.status == FAILED:
-        return ServiceError(f"the service did not start: {state.message}")
+def _failed(told: Sequence[State], code: Optional[int], run_dir: Path) -> ServiceError:
+    for state in told:
+        if state.status == FAILED:
+            return ServiceError(f"the service did not start: {state.message}")
     how = f"ended with exit code {code}" if code is not None else "did not become ready in time"
     log = run_dir / SERVICE_LOG
     return ServiceError(f"the service {how}; the last lines of its log:\n{child.tail(log)}", where=str(log))
 
 
 def stop(home: Path) -> Optional[State]:
-    """Stop the running service with its whole group; what was running, or None.
+    """Stop serving a pipeline: the service with its whole group, or, if that serves others, too, this one alone.
+
+    Returns:
+        What was running; None: nothing.
 
     Raises:
         ServiceError: a process of it is left.
@@ -197,15 +244,59 @@ def stop(home: Path) -> Optional[State]:
     current = states.running(home)
     if current is None:
         return None
+    others = states.beside(home)
+    if others:
+        _leave(home, current, [state.name for state in others.values()])
+    else:
+        end(current)
+    return current
+
+
+def _leave(home: Path, current: State, others: Sequence[str]) -> None:
+    """Have its service serve the others alone."""
+    limits = release.read(current.target.directory).limits
+    patience = limits.deadline_seconds + 2 * current.grace_seconds + 10
+    try:
+        with conversation(Path(current.run_dir), home, patience) as talk:
+            talk.ask("leave")
+    except OSError as error:
+        names = " and ".join(others)
+        raise ServiceError(
+            f"the service cannot be told to stop {current.name} alone: {error}",
+            where=current.run_dir,
+            remedy=f"`kill {current.pid}` ends it with all that it serves, {names} too",
+        ) from error
+
+
+def end(current: State) -> None:
+    """End a service with its whole group, whatever it serves.
+
+    Raises:
+        ServiceError: a process of it is left.
+    """
     process.stop_group(current.pid, 2 * current.grace_seconds + 5)
     if current.alive:
         raise ServiceError(
             f"process {current.pid} cannot be ended", remedy="see whether it is in uninterruptible I/O"
         )
-    return current
 
 
 def logs(home: Path) -> list[Path]:
-    """The log files of the newest run: of the service, of its requests, and of each replica."""
-    runs = sorted((home / "run").glob("*"))
-    return sorted(runs[-1].rglob("*.log")) if runs else []
+    """The log files of the newest run: of the service, of its requests, and of this pipeline's replicas."""
+    runs = [*(home / "run").glob("*")]
+    last = states.read(home)
+    if last is not None:
+        # Another pipeline's, where that was there first.
+        runs.append(Path(last.run_dir))
+    if not runs:
+        return []
+    newest = max(runs, key=lambda path: path.name)
+    theirs = _replicas_of_others(home, newest)
+    return sorted(path for path in newest.rglob("*.log") if path.parent.name not in theirs)
+
+
+def _replicas_of_others(home: Path, run_dir: Path) -> set[str]:
+    """The folders of replicas, in a run, that are not this pipeline's."""
+    known = (states.read(file.parent) for file in home.parent.glob(f"*/{STATE_FILE}") if file.parent != home)
+    others = (state for state in known if state is not None and Path(state.run_dir) == run_dir)
+    return {folder_of(told["index"]).name for state in others for told in state.replicas}

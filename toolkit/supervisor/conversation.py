@@ -1,10 +1,12 @@
 """The control channel: a unix socket in the run directory, over which a command has the service put a release in front.
 
+Each names the pipeline by its folder, `home`. A shift of one that is not served yet has it join.
+
 A conversation is one connection, a JSON object a line, each answered by one; a canary says more meanwhile:
 
     {"do": "shift", "target": {...}, "front": {...}}   -> {"shifted": {...}}, {"changed": [names]}, or {"error": {...}}
     {"do": "canary", "target": {...}, "front": {...}, "percent": 10}     the same, with {"analysis": {...}} before it
-    {"do": "confirm"} or {"do": "revert"}              -> {"done": true}, or {"error": {...}}
+    {"do": "confirm"}, {"do": "revert"} or {"do": "leave"}               -> {"done": true}, or {"error": {...}}
 
 Who goes away before `confirm` has said `revert`: a command that is killed leaves what served before. Only the user of
 the service can connect. `channel.py` is the service's end.
@@ -16,7 +18,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,21 @@ Message = dict[str, Any]
 
 
 class Conversation:
-    """A command's end."""
+    """A command's end.
 
-    def __init__(self, connection: socket.socket) -> None:
+    Args:
+        home: of the pipeline that it is about.
+    """
+
+    def __init__(self, connection: socket.socket, home: Path) -> None:
         self._file = connection.makefile("rwb")
+        self._home = str(home.resolve())
+
+    def close(self) -> None:
+        """Leave, which is what the service sees once this and the socket are closed."""
+        # Of a service that has ended nothing is to be said any more.
+        with suppress(OSError):
+            self._file.close()
 
     def ask(
         self, do: str, told: Callable[[Mapping[str, Any]], None] = lambda analysis: None, **fields: Any
@@ -43,14 +56,17 @@ class Conversation:
 
         Raises:
             ToolkitError: the service's own, or it ended.
+            TimeoutError: it did not answer in time.
         """
         try:
-            self._file.write(json.dumps({"do": do, **fields}).encode() + b"\n")
+            self._file.write(json.dumps({"do": do, "home": self._home, **fields}).encode() + b"\n")
             self._file.flush()
             answer = self._read()
             while "analysis" in answer:
                 told(answer["analysis"])
                 answer = self._read()
+        except socket.timeout as error:
+            raise TimeoutError("it does not answer") from error
         except OSError as error:
             raise ServiceError(
                 f"the service ended meanwhile: {error}", remedy="`make logs` shows why"
@@ -68,8 +84,12 @@ class Conversation:
 
 
 @contextmanager
-def conversation(run_dir: Path) -> Iterator[Conversation]:
+def conversation(run_dir: Path, home: Path, timeout: float | None = None) -> Iterator[Conversation]:
     """Talk to the service that runs in `run_dir`; leaving before `confirm` takes back what was begun.
+
+    Args:
+        home: of the pipeline that it is about.
+        timeout: seconds that each answer may take.
 
     Raises:
         OSError: nobody listens there.
@@ -79,6 +99,8 @@ def conversation(run_dir: Path) -> Iterator[Conversation]:
         with socket.socket(socket.AF_UNIX) as connection:
             # The address of a unix socket has 107 bytes at most, and paths of run directories may be longer.
             connection.connect(f"/proc/self/fd/{handle}/{SOCKET}")
-            yield Conversation(connection)
+            connection.settimeout(timeout)
+            with closing(Conversation(connection, home)) as talk:
+                yield talk
     finally:
         os.close(handle)

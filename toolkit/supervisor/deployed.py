@@ -6,7 +6,7 @@ The service writes it once a release serves and was verified, so it never names 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,30 @@ class Target:
                 remedy="what serves may be FP32 already: the gate, `make tune` or PRECISION=fp32 may have chosen that; "
                 "else `make deploy` builds releases that have one",
             )
+
+
+@dataclass(frozen=True)
+class Start:
+    """A pipeline that a service is to start with.
+
+    Attributes:
+        home: its folder in the build directory.
+        provisional: it is recorded as deployed when a command confirms that it answers as it should, not at once.
+    """
+
+    home: Path
+    target: Target
+    provisional: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object; paths become absolute."""
+        target = replace(self.target, release=str(Path(self.target.release).resolve()))
+        return {"home": str(self.home.resolve()), "target": target.to_json(), "provisional": self.provisional}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Start:
+        """What `to_json` wrote."""
+        return cls(Path(data["home"]), Target.from_json(data["target"]), data["provisional"])
 
 
 def _title(directory: Path) -> str:

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from toolkit.errors import ServiceError
 from toolkit.gateway.catalog import Catalog
+from toolkit.gateway.office import Office
 from toolkit.gateway.options import GatewayOptions
 from toolkit.gateway.pool import Pool
-from toolkit.gateway.server import Gateway
 from toolkit.serving import release
 from toolkit.supervisor import catalog, trial
 from toolkit.supervisor.deployed import Target
@@ -28,12 +29,23 @@ def read(target: Target) -> tuple[release.Release, Catalog]:
     """The release of a target, and what it offers.
 
     Raises:
-        ServiceError: it is not there.
-        TemplateError, ModelError: it cannot be read.
+        ServiceError, TemplateError, ModelError: it is not there, or cannot be read.
     """
     target.check()
-    plan = release.read(target.directory)
-    return plan, catalog.of(target, plan)
+    try:
+        plan = release.read(target.directory)
+        return plan, catalog.of(target, plan)
+    except (OSError, ValueError, KeyError) as error:
+        raise unreadable(target, error) from error
+
+
+def unreadable(target: Target, error: BaseException) -> ServiceError:
+    """What is told of a release that is damaged."""
+    return ServiceError(
+        f"the release {target.label} cannot be read: {type(error).__name__}: {error}",
+        where=str(target.directory),
+        remedy="`make deploy` builds a release anew that was damaged",
+    )
 
 
 def gateway_options(settings: Settings, limits: release.Limits) -> GatewayOptions:
@@ -66,16 +78,16 @@ class Deployment:
         target: Target,
         plan: release.Release,
         offered: Catalog,
-        gateway: Gateway,
+        office: Office,
         places: Sequence[int],
         failed: Callable[[BaseException], None],
     ) -> None:
         self.target = target
         self.plan = plan
-        self._gateway = gateway
+        self._office = office
         pool = Pool(plan.limits.workers)
         self.fleet = Fleet(target.directory, plan, places, pool, failed)
-        self.desk = gateway.open(
+        self.desk = office.open(
             gateway_options(target.settings, plan.limits),
             offered,
             pool,
@@ -102,4 +114,4 @@ class Deployment:
     async def stop(self, grace: float) -> None:
         """End its replicas."""
         await self.fleet.stop(grace)
-        self._gateway.close(self.desk)
+        self._office.close(self.desk)

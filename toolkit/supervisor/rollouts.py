@@ -20,7 +20,7 @@ from pathlib import Path
 from toolkit.errors import CanaryError, ServiceError, ToolkitError
 from toolkit.gateway import status
 from toolkit.gateway.catalog import Catalog
-from toolkit.gateway.server import Gateway
+from toolkit.gateway.office import Office
 from toolkit.gateway.status import ReplicaStatus
 from toolkit.serving.release import Release
 from toolkit.supervisor import deployed, deployment, journal, pairs
@@ -52,15 +52,27 @@ class Rollouts:
 
     Args:
         home: where what is deployed is recorded.
+        plan, offered: what `deployment.read` gave for `first`.
+        others: the numbers of replicas of other pipelines.
+        failed: called with what went wrong if watching a replica ends, which it does not by itself.
 
     Attributes:
         current: what new requests go to.
     """
 
-    def __init__(self, home: Path, gateway: Gateway, first: Target) -> None:
+    def __init__(
+        self,
+        home: Path,
+        office: Office,
+        first: Target,
+        plan: Release,
+        offered: Catalog,
+        others: Callable[[], set[int]],
+        failed: Callable[[BaseException], None],
+    ) -> None:
         self._home = home
-        self._gateway = gateway
-        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._office = office
+        self._others, self._failed = others, failed
         self._all: list[Deployment] = []
         self._former: Deployment | None = None
         self._standby: Deployment | None = None
@@ -69,10 +81,13 @@ class Rollouts:
         self._canary: Canary | None = None
         self._watch: Watch | None = None
         self._going_back: asyncio.Future[None] | None = None
-        self.current = self._make(first, *deployment.read(first))
-        gateway.shift(self.current.desk)
+        self.current = self._make(first, plan, offered)
 
     # ------------------------------------------------------------------------------------- the first release
+
+    def open(self) -> None:
+        """Have requests come to the first release; it refuses them while no replica of it is ready."""
+        self._office.shift(self.current.desk)
 
     async def start(self) -> None:
         """Start the replicas of the first release.
@@ -86,10 +101,6 @@ class Rollouts:
         """See to what is to be there beside the replicas that serve."""
         if self._tidying is None or self._tidying.done():
             self._tidying = asyncio.ensure_future(self._tidy())
-
-    async def ended(self) -> None:
-        """Returns when watching has ended, which it does not by itself: raises what went wrong."""
-        await self._broken
 
     async def stop(self, grace: float) -> None:
         """End the replicas of all releases."""
@@ -123,7 +134,7 @@ class Rollouts:
         """
 
         async def trial(new: Deployment) -> None:
-            self._canary = Canary(self._gateway, self.current, new, tell)
+            self._canary = Canary(self._office, self.current, new, tell)
             try:
                 await self._canary.run(percent)
             finally:
@@ -147,7 +158,7 @@ class Rollouts:
             except BaseException as error:
                 logger.error("%s does not take over: %s", target.label, error)
                 result = "canary_failed" if isinstance(error, CanaryError) else "failed"
-                self._gateway.metrics.rolled_out(result)
+                self._office.metrics.rolled_out(result)
                 self.settle()
                 raise
             self._former = self._put_in_front(new)
@@ -181,7 +192,7 @@ class Rollouts:
         async with self._one_at_a_time:
             former, self._former = self._former, None
             if former is not None:
-                self._gateway.metrics.rolled_out("success")
+                self._office.metrics.rolled_out("success")
                 await self._retire(former)
                 await self._dismiss_standby()
             self.settle()
@@ -193,23 +204,20 @@ class Rollouts:
                 return
             failed, self._former = self._put_in_front(self._former), None
             logger.error("%s is taken back, %s serves again", failed.target.label, self.current.target.label)
-            self._gateway.metrics.rolled_out("reverted")
+            self._office.metrics.rolled_out("reverted")
             await self._retire(failed)
             self.settle()
 
     def _put_in_front(self, new: Deployment) -> Deployment:
         """Have new requests go to it; the one that they went to."""
         old, self.current = self.current, new
-        self._gateway.shift(new.desk)
+        self._office.shift(new.desk)
         new.fleet.role, old.fleet.role = status.READY, status.DRAINING
         return old
 
     async def _bring_up(self, target: Target) -> Deployment:
         """Its replicas, started beside those that serve, and tried."""
-        try:
-            new = self._make(target, *await asyncio.to_thread(deployment.read, target))
-        except (OSError, ValueError, KeyError) as error:
-            raise _unreadable(target, error) from error
+        new = self._make(target, *await asyncio.to_thread(deployment.read, target))
         try:
             await new.fleet.start(new.plan.limits.starts)
             await new.try_out()
@@ -217,7 +225,7 @@ class Rollouts:
             await new.stop(grace=0)
             self._all.remove(new)
             if isinstance(error, (OSError, ValueError, KeyError)):
-                raise _unreadable(target, error) from error
+                raise deployment.unreadable(target, error) from error
             raise
         return new
 
@@ -238,21 +246,22 @@ class Rollouts:
     def _make(self, target: Target, plan: Release, offered: Catalog) -> Deployment:
         """The deployment of what `deployment.read` gave."""
         count = replica_count(plan.limits, target.settings.replicas)
-        made = Deployment(target, plan, offered, self._gateway, self._free_places(count), self._fail)
+        made = Deployment(target, plan, offered, self._office, self._free_places(count), self._failed)
         self._all.append(made)
         return made
 
     def _free_places(self, count: int) -> Sequence[int]:
         """The lowest numbers in a row that no replica has."""
-        taken = {place for item in self._all for place in item.fleet.places}
+        taken = self.places | self._others()
         first = 0
         while taken & set(range(first, first + count)):
             first += 1
         return range(first, first + count)
 
-    def _fail(self, problem: BaseException) -> None:
-        if not self._broken.done():
-            self._broken.set_exception(problem)
+    @property
+    def places(self) -> set[int]:
+        """The numbers of all replicas."""
+        return {place for item in self._all for place in item.fleet.places}
 
     # -------------------------------------------------------------------------------------- what stands by
 
@@ -315,7 +324,7 @@ class Rollouts:
         serving = self.current
         comparable = pairs.rule_of(serving.plan, standby.plan) is not None
         if self._watch is None and serving.plan.watch.sample and comparable:
-            self._watch = Watch(self._gateway, serving, standby, self._breached)
+            self._watch = Watch(self._office, serving, standby, self._breached)
 
     def _unwatch(self) -> None:
         if self._watch is not None:
@@ -362,11 +371,3 @@ class Rollouts:
         if canary is not None:
             return f"canary: {canary.label} has {canary.percent:g} % of the requests"
         return f"watch: {watch.breach}" if watch is not None and watch.breach else ""
-
-
-def _unreadable(target: Target, error: BaseException) -> ServiceError:
-    return ServiceError(
-        f"the release {target.label} cannot be read: {type(error).__name__}: {error}",
-        where=str(target.directory),
-        remedy="`make deploy` builds a release anew that was damaged",
-    )

@@ -1,10 +1,10 @@
 """The service process: the front door and the replicas behind it, until SIGTERM.
 
-    python -m toolkit.supervisor.service STATE_DIR TARGET [provisional]
+    python -m toolkit.supervisor.service STARTS
 
-TARGET is a JSON object, see `deployed.Target`. Runs in its run directory. Its record (`state.py`) says when it is
-ready, or why it failed; what is deployed (`deployed.py`) it records when it is ready, or, if it is provisional, when a
-command confirms that it answers as it should (`channel.py`).
+STARTS is a JSON array of what it serves at first, see `deployed.Start`. Runs in its run directory. The record of each
+pipeline (`state.py`) says when it is ready, or why it failed; what is deployed (`deployed.py`) it records when it is
+ready, or, if it is provisional, when a command confirms that it answers as it should (`channel.py`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -27,14 +27,14 @@ from toolkit.errors import ServiceError, ToolkitError
 from toolkit.gateway import access
 from toolkit.gateway.server import Gateway
 from toolkit.serving import release
-from toolkit.supervisor import front
+from toolkit.supervisor import deployment, front
 from toolkit.supervisor.channel import Channel
-from toolkit.supervisor.deployed import Target
-from toolkit.supervisor.deployment import gateway_options
+from toolkit.supervisor.deployed import Start
+from toolkit.supervisor.member import starting
+from toolkit.supervisor.members import Members
 from toolkit.supervisor.notify import Notifier
 from toolkit.supervisor.replica import OUTPUT
-from toolkit.supervisor.rollouts import Rollouts
-from toolkit.supervisor.state import FAILED, READY, SERVICE_LOG, STOPPING, State, birth_of, running
+from toolkit.supervisor.state import FAILED, SERVICE_LOG, STOPPING, running
 
 logger = logging.getLogger(__name__)
 
@@ -43,39 +43,31 @@ ACCESS_LOG = "access.log"
 _RECORD_SECONDS = 0.5
 
 
-def main(state_dir: str, target: str, provisional: str = "") -> int:
+def main(starts: str) -> int:
     """Serve until told to stop; the exit code is 0 after a stop that was asked for."""
     logging.basicConfig(level=logging.INFO, format=logs.FORMAT)
     # It warns of every stranger that does not speak HTTP; they are told so themselves.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    first = Target.from_json(json.loads(target))
-    plan = release.read(first.directory)
-    me = psutil.Process()
-    other = running(Path(state_dir))
-    if other is not None and other.pid != me.pid:
-        # Of two that are started at once, the record must stay that of the one which serves.
-        error = ServiceError(f"{other.name} is running already: process {other.pid}, {other.http_url}")
-        logger.error("%s", error)
-        return error.exit_code
-    state = State(
-        pid=me.pid,
-        created=me.create_time(),
-        birth=birth_of(me.pid) or "",
-        grace_seconds=plan.limits.grace_seconds,
-        name=plan.name,
-        release=first.release,
-        variant=first.variant,
-        run_dir=str(Path.cwd()),
-        settings=first.settings,
-    )
-    state.write(Path(state_dir))
+    wanted = [Start.from_json(item) for item in json.loads(starts)]
+    for start in wanted:
+        other = running(start.home)
+        if other is not None and other.pid != psutil.Process().pid:
+            # Of two that are started at once, the record must stay that of the one which serves.
+            error = ServiceError(f"{other.name} is running already: process {other.pid}, {other.http_url}")
+            logger.error("%s", error)
+            return error.exit_code
+    plans = [release.read(start.target.directory) for start in wanted]
+    records = {start.home: starting(start.target, plan) for start, plan in zip(wanted, plans)}
+    for home, record in records.items():
+        record.write(home)
     try:
         with ExitStack() as stack:
             _log_access(stack)
-            uvloop.run(Service(Path(state_dir), state, plan.limits).run(bool(provisional)))
+            uvloop.run(Service(wanted, [plan.limits for plan in plans]).run())
     except ToolkitError as error:
         logger.error("%s", error)
-        replace(state, status=FAILED, message=str(error)).write(Path(state_dir))
+        for home, record in records.items():
+            replace(record, status=FAILED, message=str(error)).write(home)
         return error.exit_code
     return 0
 
@@ -87,23 +79,23 @@ def _log_access(stack: ExitStack) -> None:
 
 
 class Service:
-    """The front door, the releases behind it, and the record of both."""
+    """The front door and the pipelines behind it.
 
-    def __init__(self, state_dir: Path, state: State, limits: release.Limits) -> None:
-        self._state_dir = state_dir
-        self._state = state
+    Args:
+        starts: what it serves at first; all are for the same address.
+        limits: of each of them.
+    """
+
+    def __init__(self, starts: Sequence[Start], limits: Sequence[release.Limits]) -> None:
+        self._starts = starts
+        settings, loosest = starts[0].target.settings, front.loosest(limits)
         # Now, since code that is edited later is not what runs.
-        self._front = front.of(state.settings, limits)
+        self._front = front.of(settings, loosest)
         self._notifier = Notifier()
-        self._gateway = Gateway(
-            gateway_options(state.settings, limits), statuses=lambda: self._rollouts.statuses()
-        )
+        self._gateway = Gateway(deployment.gateway_options(settings, loosest))
 
-    async def run(self, provisional: bool) -> None:
-        """Serve until SIGTERM or SIGINT.
-
-        Args:
-            provisional: what is deployed is recorded when a command confirms it, not at once.
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, or until the last pipeline has left.
 
         Raises:
             ToolkitError: it could not be started.
@@ -111,72 +103,57 @@ class Service:
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-        self._rollouts = Rollouts(self._state_dir, self._gateway, self._state.target)
+        self._members = Members(self._gateway)
+        for start in self._starts:
+            self._members.add(start.home, start.target, *deployment.read(start.target)).rollouts.open()
         # The ports first: a taken one is known at once, and nothing has been started in vain.
         await self._gateway.start()
-        channel = Channel(self._rollouts, self._front, lambda: self._record(READY))
+        channel = Channel(self._members, self._front)
         telling: list[asyncio.Future[None]] = []
         try:
-            if await _unless(stopping, self._rollouts.start()):
+            if await _unless(stopping, self._start()):
                 await channel.start()
-                if not provisional:
-                    await self._rollouts.confirm()
-                self._tell_ready()
-                self._rollouts.settle()
+                await self._begin()
                 telling = [
                     asyncio.ensure_future(item) for item in (self._keep_record(), self._keep_notifying())
                 ]
-                await _unless(stopping, self._rollouts.ended())
+                await _unless(stopping, self._members.over())
         finally:
             await self._stop(telling, channel)
+
+    async def _start(self) -> None:
+        await asyncio.gather(*(member.rollouts.start() for member in self._members))
+
+    async def _begin(self) -> None:
+        for start in self._starts:
+            member = self._members.of(start.home)
+            assert member is not None
+            if not start.provisional:
+                await member.confirm()
+            member.begin()
+            logger.info("ready: %s, gRPC on %s", member.state.http_url, member.state.grpc_target)
+        self._notifier.ready(self._members.summary)
 
     async def _stop(self, telling: list[asyncio.Future[None]], channel: Channel) -> None:
         self._notifier.stopping()
         for task in telling:
             task.cancel()
-        self._record(STOPPING)
-        current = self._rollouts.current
-        grace = current.plan.limits.grace_seconds
+        for member in self._members:
+            member.record(STOPPING)
+        grace = max((member.grace_seconds for member in self._members), default=0.0)
+        is_asked = any(member.rollouts.current.fleet.ready for member in self._members)
         # Side by side: a rollout that is undone waits for requests, which end with the connections.
-        await asyncio.gather(channel.stop(), self._gateway.stop(grace if current.fleet.ready else 0))
-        await self._rollouts.stop(grace)
+        await asyncio.gather(channel.stop(), self._gateway.stop(grace if is_asked else 0))
+        await asyncio.gather(*(member.rollouts.stop(grace) for member in self._members))
         logger.info("stopped")
 
-    def _tell_ready(self) -> None:
-        self._record(READY)
-        self._notifier.ready(self._rollouts.summary)
-        logger.info("ready: %s, gRPC on %s", self._state.http_url, self._state.grpc_target)
-
-    def _record(self, status: str) -> None:
-        current = self._rollouts.current
-        self._state = replace(
-            self._state,
-            status=status,
-            release=current.target.release,
-            variant=current.target.variant,
-            settings=replace(
-                current.target.settings,
-                http_port=self._gateway.http_port,
-                grpc_port=self._gateway.grpc_port,
-            ),
-            grace_seconds=current.plan.limits.grace_seconds,
-            replicas=[asdict(item) for item in self._rollouts.statuses()],
-            note=self._rollouts.note,
-        )
-        try:
-            self._state.write(self._state_dir)
-        except OSError as error:
-            # A full disk is no reason to stop answering.
-            logger.error("the record of the service cannot be written: %s", error)
-
     async def _keep_record(self) -> None:
-        """Write the record anew whenever it has changed, and keep what native libraries print within bounds."""
+        """Write the records anew whenever one has changed, and keep what native libraries print within bounds."""
         before: object = None
         while True:
-            replicas = [(item.state, item.pid, item.restarts) for item in self._rollouts.statuses()]
-            now = replicas, self._rollouts.note
+            now = [member.looks for member in self._members]
             if now != before:
-                self._record(READY)
+                self._members.record()
                 before = now
             for path in (Path(SERVICE_LOG), *Path().glob(f"replica-*/{OUTPUT}")):
                 logs.trim(path)
@@ -185,7 +162,7 @@ class Service:
     async def _keep_notifying(self) -> None:
         """Tell systemd that this event loop turns; of the replicas, this process takes care itself."""
         while self._notifier.watchdog_seconds is not None:
-            self._notifier.alive(self._rollouts.summary)
+            self._notifier.alive(self._members.summary)
             await asyncio.sleep(self._notifier.watchdog_seconds)
 
 

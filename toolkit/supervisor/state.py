@@ -16,22 +16,22 @@ STATE_FILE = "service.json"
 # The log of the service, in its run directory.
 SERVICE_LOG = "service.log"
 
-STARTING, READY, STOPPING, FAILED = "starting", "ready", "stopping", "failed"
+STARTING, READY, STOPPING, STOPPED, FAILED = "starting", "ready", "stopping", "stopped", "failed"
 
 
 @dataclass(frozen=True)
 class State:
-    """A service process.
+    """A pipeline that a service process serves, or served.
 
     Attributes:
-        pid: of the service; it leads its own session.
+        pid: of the service, which may serve other pipelines, too; it leads its own session.
         created: when the process began, in seconds since the epoch; to show, since the clock may be set.
         birth: what tells this process from a later one of the same pid; see `birth_of`.
         release: the release's directory.
         variant: which of its models answer; see `Target`.
         run_dir: where the service runs and logs.
         settings: how it runs; the ports are those in use.
-        status: `starting`, `ready`, `stopping` or `failed`.
+        status: `starting`, `ready`, `stopping`, `stopped` or `failed`; the process of one that is `stopped` may live.
         message: why it failed.
         replicas: a `ReplicaStatus` of each, as of the last change.
         note: what else an operator should know: of a canary, or of what the watch found.
@@ -134,6 +134,30 @@ def read(directory: Path) -> Optional[State]:
 
 
 def running(directory: Path) -> Optional[State]:
-    """The record of a service that is alive, or None."""
+    """The record of a pipeline that a service which is alive serves, or None."""
     state = read(directory)
-    return state if state is not None and state.alive else None
+    return state if state is not None and state.status != STOPPED and state.alive else None
+
+
+def all_running(build: Path) -> dict[Path, State]:
+    """The records of all pipelines of a build directory that are served, by their folders."""
+    homes = (file.parent for file in sorted(build.glob(f"*/{STATE_FILE}")))
+    return {home: state for home in homes if (state := running(home)) is not None}
+
+
+def beside(home: Path) -> dict[Path, State]:
+    """Of the other pipelines that the service of this one serves, too."""
+    mine = running(home)
+    if mine is None:
+        return {}
+    everything = all_running(home.parent)
+    return {other: state for other, state in everything.items() if other != home and state.pid == mine.pid}
+
+
+def at(build: Path, settings: Settings) -> Optional[State]:
+    """Of a pipeline that a service serves at one of those ports, ready or not; None: no service of `build` does."""
+    wanted = {settings.http_port, settings.grpc_port}
+    for state in all_running(build).values():
+        if wanted & {state.http_port, state.grpc_port}:
+            return state
+    return None

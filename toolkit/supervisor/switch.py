@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from toolkit.serving import cpp, release
 from toolkit.supervisor import control, front
 from toolkit.supervisor import state as states
 from toolkit.supervisor.conversation import Conversation, conversation
-from toolkit.supervisor.deployed import Target
+from toolkit.supervisor.deployed import Start, Target
 from toolkit.supervisor.state import READY, State
 
 Verified = TypeVar("Verified")
@@ -76,20 +76,60 @@ def switch(
         )
     wanted = front.of(target.settings, plan.limits)
     current = states.running(home)
-    if current is None or current.status != READY:
+    if current is None:
+        host = states.at(home.parent, target.settings)
+        return (
+            _replace(home, target, verify, "") if host is None else _join(home, target, host, wanted, verify)
+        )
+    if current.status != READY:
         return _replace(home, target, verify, "")
     if canary is not None:
         _check_requests(plan, release.read(current.target.directory))
     with ExitStack() as stack:
         try:
-            talk = stack.enter_context(conversation(Path(current.run_dir)))
+            talk = stack.enter_context(conversation(Path(current.run_dir), home))
         except OSError:
             # Of a toolkit that had no control channel yet, for instance.
             return _replace(home, target, verify, _unless(canary, "it takes no commands"))
         switched = _behind_open_ports(home, talk, current, target, wanted, verify, canary)
     if isinstance(switched, Switched):
         return switched
-    return _replace(home, target, verify, _unless(canary, switched))
+    others = states.beside(home)
+    if others and not _is_of_the_toolkit(switched):
+        # It leaves them for an address of its own, or not at all.
+        host = states.at(home.parent, target.settings)
+        if host is not None:
+            raise control.cannot_join(next(iter(others.values())), switched)
+        others = {}
+    return _replace(home, target, verify, _unless(canary, _in_words(switched)), others)
+
+
+def _join(
+    home: Path, target: Target, host: State, wanted: Mapping[str, str], verify: Callable[[State], Verified]
+) -> Switched[Verified]:
+    """Have the service that has the address serve this one, too."""
+    try:
+        with conversation(Path(host.run_dir), home) as talk:
+            switched = _behind_open_ports(home, talk, None, target, wanted, verify, None)
+    except OSError as error:
+        raise control.takes_no_commands(host, error) from error
+    if isinstance(switched, Switched):
+        return switched
+    if not _is_of_the_toolkit(switched):
+        raise control.cannot_join(host, switched)
+    everyone = {
+        folder: state for folder, state in states.all_running(home.parent).items() if state.pid == host.pid
+    }
+    return _replace(home, target, verify, _in_words(switched), everyone)
+
+
+def _in_words(changed: Sequence[str]) -> str:
+    return f"{' and '.join(changed)} changed"
+
+
+def _is_of_the_toolkit(changed: Sequence[str]) -> bool:
+    """Whether others that are served under the same ports would not mind: neither address nor access differs."""
+    return set(changed) <= {front.CODE, front.LIMITS}
 
 
 def _check_requests(plan: release.Release, current: release.Release) -> None:
@@ -122,13 +162,17 @@ def _unless(canary: CanaryRequest | None, why: str) -> str:
 def _behind_open_ports(
     home: Path,
     talk: Conversation,
-    current: State,
+    current: State | None,
     target: Target,
     wanted: Mapping[str, str],
     verify: Callable[[State], Verified],
     canary: CanaryRequest | None,
-) -> Switched[Verified] | str:
-    """Have the running service put `target` in front; if it would have to be started anew for that, why."""
+) -> Switched[Verified] | list[str]:
+    """Have the running service put `target` in front; if it would have to be started anew for that, what changed.
+
+    Args:
+        current: the record of what it puts it in the place of; None: it serves others, and this one joins them.
+    """
     is_shifted = False
     try:
         if canary is None:
@@ -137,7 +181,8 @@ def _behind_open_ports(
             fields = {"target": target.to_json(), "front": wanted, "percent": canary.percent}
             answer = talk.ask("canary", canary.told, **fields)
         if "changed" in answer:
-            return f"{' and '.join(answer['changed'])} changed"
+            changed: list[str] = answer["changed"]
+            return changed
         is_shifted = True
         proof = verify(_state(home))
         talk.ask("confirm")
@@ -146,10 +191,14 @@ def _behind_open_ports(
         raise _with(error, _take_back(home, talk, current, is_shifted)) from error
 
 
-def _take_back(home: Path, talk: Conversation, before: State, is_shifted: bool) -> str:
+def _take_back(home: Path, talk: Conversation, before: State | None, is_shifted: bool) -> str:
     """Have what served before serve again, if it does not; what serves then, in words."""
+    if before is None:
+        if is_shifted and states.running(home) is not None:
+            talk.ask("revert")
+        return f"{home.name} is not served; the other pipelines serve on"
     if states.running(home) is None:
-        return _put_back(home, before)
+        return _put_back(home, {home: before})
     if not is_shifted:
         return f"nothing has changed: {before.target.label} serves on, at {before.http_url}"
     try:
@@ -166,18 +215,32 @@ def _state(home: Path) -> State:
     return found
 
 
-def _replace(home: Path, target: Target, verify: Callable[[State], Verified], why: str) -> Switched[Verified]:
-    """Stop what runs, if anything does, and start the other."""
+def _replace(
+    home: Path,
+    target: Target,
+    verify: Callable[[State], Verified],
+    why: str,
+    others: Mapping[Path, State] = {},
+) -> Switched[Verified]:
+    """Stop what runs, if anything does, and start the other.
+
+    Args:
+        others: pipelines of the same service that are to be started anew with it.
+    """
     current = states.running(home)
-    held = {current.http_port, current.grpc_port} if current is not None else set()
-    control.check_ports(target.settings, held)
-    before = control.stop(home)
+    before = {**({home: current} if current is not None else {}), **others}
+    if others:
+        control.end(next(iter(others.values())))
+    else:
+        _check_ports(home, target, current)
+        control.stop(home)
     try:
         started = time.monotonic()
-        state = control.launch(home, target, provisional=True)
+        starts = [Start(folder, state.target) for folder, state in others.items()]
+        state = control.launch(home, target, provisional=True, others=starts)
         seconds = time.monotonic() - started
         proof = verify(state)
-        with conversation(Path(state.run_dir)) as talk:
+        with conversation(Path(state.run_dir), home) as talk:
             talk.ask("confirm")
         return Switched(state, proof, seconds, why_stopped=why)
     except ToolkitError as error:
@@ -187,14 +250,32 @@ def _replace(home: Path, target: Target, verify: Callable[[State], Verified], wh
         raise
 
 
-def _put_back(home: Path, before: State | None) -> str:
-    """Have the service run what `before` records; what serves then, in words."""
+def _check_ports(home: Path, target: Target, current: State | None) -> None:
+    """
+    Raises:
+        ServiceError: a port is held by what will not make way, and is no service that could be joined.
+    """
+    host = states.at(home.parent, target.settings)
+    makes_way = current is not None and not states.beside(home)
+    if host is None or (makes_way and current is not None and host.pid == current.pid):
+        held = {current.http_port, current.grpc_port} if makes_way and current is not None else set()
+        control.check_ports(target.settings, held)
+
+
+def _put_back(home: Path, before: Mapping[Path, State]) -> str:
+    """Have everything serve again that `before` records; what serves then, in words."""
     try:
         control.stop(home)
-        if before is None:
-            return "nothing serves now"
-        control.launch(home, before.target)
-        return f"the release before serves again, at {before.http_url}"
+        left = {
+            folder: state for folder, state in before.items() if folder == home or not states.running(folder)
+        }
+        if not left:
+            return "the other pipelines serve on" if before else "nothing serves now"
+        first, *rest = left.items()
+        control.launch(
+            first[0], first[1].target, others=[Start(folder, state.target) for folder, state in rest]
+        )
+        return f"the release before serves again, at {first[1].http_url}"
     except ToolkitError as error:
         return f"nothing serves now: the release before could not be started again: {error.message}"
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from toolkit.gateway.server import Gateway
+from toolkit.gateway.office import Office
 from toolkit.supervisor import analysis
 from toolkit.supervisor.analysis import FAILURE
 from toolkit.supervisor.deployment import Deployment
@@ -32,12 +32,12 @@ class Watch:
 
     def __init__(
         self,
-        gateway: Gateway,
+        office: Office,
         serving: Deployment,
         standby: Deployment,
         breached: Callable[[str], None],
     ) -> None:
-        self._gateway = gateway
+        self._office = office
         self._plan = serving.plan.watch
         self._limit = expected(serving.plan.agreement) + self._plan.max_disagreement
         self._breached = breached
@@ -46,12 +46,12 @@ class Watch:
         self._is_over = False
         self.breach = ""
         # FP32 is what is compared with: where it fails there is nothing to compare.
-        gateway.mirror(standby.desk, serving.desk, self._plan.sample, self._pairs.add)
+        office.mirror(standby.desk, serving.desk, self._plan.sample, self._pairs.add)
 
     def stop(self) -> None:
         """End it; what is being looked at has no consequence any more."""
         self._is_over = True
-        self._gateway.mirror_off()
+        self._office.mirror_off()
 
     async def _look(self) -> None:
         """Now and then; half a window is enough to judge by."""
@@ -63,10 +63,10 @@ class Watch:
         )
         if self._is_over:
             return
-        self._gateway.metrics.disagreement(found.value or 0.0)
+        self._office.metrics.disagreement(found.value or 0.0)
         if found.result != FAILURE or found.count < self._plan.window // 2:
             return
-        self._gateway.metrics.analysed(found.name, found.result)
+        self._office.metrics.analysed(found.name, found.result)
         if not self.breach:
             self.breach = found.text
             logger.error("the watch on what serves: %s", found.text)

@@ -1,0 +1,315 @@
+"""Several pipelines in one service: each joins, is replaced and leaves while the others answer."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.service import free_port, processes_of
+from tests.fakes import png
+from tests.supervisor.stage import Asking, Stage, accept, make_release, stage
+from toolkit.client import GrpcClient
+from toolkit.errors import ServiceError, SmokeError
+from toolkit.supervisor import control, deployed
+from toolkit.supervisor import state as states
+from toolkit.supervisor.conversation import conversation
+from toolkit.supervisor.deployed import Start
+from toolkit.supervisor.state import State
+from toolkit.supervisor.switch import switch
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("releases")
+    for name, text in (("one", "one"), ("two", "two")):
+        make_release(directory / name, text)
+    make_release(directory / "first", "first", name="cls")
+    make_release(directory / "second", "second", name="cls")
+    make_release(directory / "wrong", "wrong", answer="else", name="cls")
+    make_release(directory / "crashing", "crashing", fails=3, name="cls")
+    make_release(directory / "large", "large", name="cls", max_body_bytes=40_000_000)
+    make_release(directory / "small", "small", name="cls", max_body_bytes=1_000)
+    return directory
+
+
+@pytest.fixture
+def ocr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    with stage(tmp_path, monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
+def cls(ocr: Stage) -> Iterator[Stage]:
+    """Nothing of it is served yet; it is to have the ports of `ocr`."""
+    made = Stage(ocr.home.parent / "cls", ocr.settings, "cls")
+    yield made
+    control.stop(made.home)
+
+
+@pytest.fixture
+def both(ocr: Stage, cls: Stage, releases: Path) -> tuple[Stage, Stage]:
+    switch(ocr.home, ocr.target(releases / "one"), accept)
+    switch(cls.home, cls.target(releases / "first"), accept)
+    return ocr, cls
+
+
+def refuse(state: State) -> None:
+    raise SmokeError("it says something else")
+
+
+def replicas_of(here: Stage) -> list[int]:
+    return [item["pid"] for item in here.state.replicas]
+
+
+def get(here: Stage, path: str) -> Any:
+    with urllib.request.urlopen(here.state.http_url + path, timeout=10) as answer:
+        return json.loads(answer.read())
+
+
+def status_of(here: Stage, path: str) -> int:
+    try:
+        with urllib.request.urlopen(here.state.http_url + path, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_a_pipeline_for_the_ports_of_another_joins_it_and_no_request_is_lost(
+    ocr: Stage, cls: Stage, releases: Path
+) -> None:
+    switch(ocr.home, ocr.target(releases / "one"), accept)
+    before = ocr.state
+    with Asking(before) as asking:
+        ocr.wait_for("answers", lambda: asking.answers["one"] > 5)
+        switched = switch(cls.home, cls.target(releases / "first"), accept)
+        ocr.wait_for("answers", lambda: asking.answers["one"] > 50)
+    assert asking.problems == []
+    assert (switched.state.pid, switched.state.http_port) == (before.pid, before.http_port)
+    assert (ocr.read(), cls.read()) == ("one", "first")
+    with GrpcClient(cls.state.grpc_target) as client:
+        assert client.predict("cls", png()).lines[0].text == "first"
+    assert [item["name"] for item in get(ocr, "/")["pipelines"]] == ["ocr", "cls"]
+    assert {item["index"] for item in ocr.state.replicas} & {
+        item["index"] for item in cls.state.replicas
+    } == set()
+    assert states.beside(ocr.home).keys() == {cls.home}
+    assert deployed.read(cls.home) == deployed.Deployed(cls.target(releases / "first"))
+    assert 'serving_ready{pipeline="cls"} 1.0' in ocr.metrics()
+
+
+def test_one_is_replaced_and_taken_back_and_the_other_notices_nothing(
+    both: tuple[Stage, Stage], releases: Path
+) -> None:
+    ocr, cls = both
+    served = replicas_of(ocr)
+    with Asking(ocr.state) as asking:
+        switch(cls.home, cls.target(releases / "second"), accept)
+        assert (ocr.read(), cls.read()) == ("one", "second")
+        with pytest.raises(SmokeError, match="the release before serves again"):
+            switch(cls.home, cls.target(releases / "first"), refuse)
+        assert (ocr.read(), cls.read()) == ("one", "second")
+    assert asking.problems == []
+    assert replicas_of(ocr) == served
+    assert deployed.read(cls.home).now == cls.target(releases / "second")  # type: ignore[union-attr]
+
+
+def test_one_is_stopped_and_the_other_serves_on(both: tuple[Stage, Stage]) -> None:
+    ocr, cls = both
+    with Asking(ocr.state) as asking:
+        assert control.stop(cls.home) is not None
+        assert control.stop(cls.home) is None
+    assert asking.problems == []
+    assert states.running(cls.home) is None
+    assert states.beside(ocr.home) == {}
+    assert status_of(ocr, "/readyz?model=cls") == 404
+    assert status_of(ocr, "/readyz") == 200
+    assert 'pipeline="cls"' not in ocr.metrics()
+
+
+def test_the_one_that_was_first_is_stopped_and_comes_back_beside_the_other(
+    both: tuple[Stage, Stage], releases: Path
+) -> None:
+    ocr, cls = both
+    pid, first = cls.state.pid, Path(cls.state.run_dir)
+    assert first.parent == ocr.home / "run"
+    control.stop(ocr.home)
+    assert (cls.state.pid, cls.read()) == (pid, "first")
+    # Runs are tidied whenever one begins: not the one that goes on.
+    elsewhere = replace(ocr.settings, http_port=free_port(), grpc_port=free_port())
+    control.launch(ocr.home, replace(ocr.target(releases / "one"), settings=elsewhere))
+    control.stop(ocr.home)
+    assert cls.read() == "first"
+    control.launch(ocr.home, ocr.target(releases / "two"))
+    assert ocr.state.pid == pid
+    assert (ocr.read(), cls.read()) == ("two", "first")
+
+
+def test_the_process_ends_when_the_last_one_is_stopped(both: tuple[Stage, Stage]) -> None:
+    ocr, cls = both
+    state = ocr.state
+    control.stop(ocr.home)
+    assert state.alive
+    control.stop(cls.home)
+    assert not state.alive
+    assert processes_of(ocr.home) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("wrong", "answers other than the gate recorded"),
+        ("crashing", "(?s)it was told to fail"),
+        ("none", "is not there any more"),
+    ],
+)
+def test_one_that_cannot_join_leaves_the_other_as_it_was(
+    ocr: Stage, cls: Stage, releases: Path, name: str, message: str
+) -> None:
+    switch(ocr.home, ocr.target(releases / "one"), accept)
+    served = replicas_of(ocr)
+    with Asking(ocr.state) as asking, pytest.raises(ServiceError, match=message):
+        switch(cls.home, cls.target(releases / name), accept)
+    assert asking.problems == []
+    assert states.running(cls.home) is None
+    assert deployed.read(cls.home) is None
+    assert replicas_of(ocr) == served
+    assert [item["name"] for item in get(ocr, "/")["pipelines"]] == ["ocr"]
+    ocr.wait_for("nothing is left of it", lambda: len(ocr.state.replicas) == 1)
+
+
+def test_one_that_is_not_confirmed_leaves_again(ocr: Stage, cls: Stage, releases: Path) -> None:
+    switch(ocr.home, ocr.target(releases / "one"), accept)
+    with pytest.raises(
+        SmokeError, match=r"(?s)something else.*cls is not served; the other pipelines serve on"
+    ):
+        switch(cls.home, cls.target(releases / "first"), refuse)
+    assert states.running(cls.home) is None
+    # A command that is killed says nothing.
+    target = cls.target(releases / "first")
+    with conversation(Path(ocr.state.run_dir), cls.home) as talk:
+        assert "shifted" in talk.ask("shift", target=target.to_json(), front=_front_of(ocr, releases))
+        assert cls.read() == "first"
+    ocr.wait_for("it has left", lambda: states.running(cls.home) is None)
+    assert deployed.read(cls.home) is None
+    assert ocr.read() == "one"
+
+
+def _front_of(here: Stage, releases: Path) -> dict[str, str]:
+    from toolkit.serving import release
+    from toolkit.supervisor import front
+
+    return front.of(here.settings, release.read(releases / "one").limits)
+
+
+def test_other_keys_or_half_of_the_ports_are_refused_and_nothing_is_touched(
+    ocr: Stage, cls: Stage, releases: Path, tmp_path: Path
+) -> None:
+    switch(ocr.home, ocr.target(releases / "one"), accept)
+    (tmp_path / "keys").write_text("a-key-of-enough-characters-0123456789\n")
+    target = cls.target(releases / "first")
+    for changes, told in (
+        ({"keys_file": str(tmp_path / "keys")}, "the API keys"),
+        ({"grpc_port": free_port()}, "the address"),
+    ):
+        other = replace(target, settings=replace(target.settings, **changes))
+        for way in (lambda: switch(cls.home, other, accept), lambda: control.launch(cls.home, other)):  # noqa: B023
+            with pytest.raises(ServiceError, match=f"ocr is served at .*: {told}"):
+                way()
+    assert states.running(cls.home) is None
+    assert ocr.read() == "one"
+
+
+def test_what_all_share_is_not_changed_for_one_and_it_serves_on(
+    both: tuple[Stage, Stage], releases: Path, tmp_path: Path
+) -> None:
+    ocr, cls = both
+    served = replicas_of(cls)
+    (tmp_path / "keys").write_text("a-key-of-enough-characters-0123456789\n")
+    for changes in ({"keys_file": str(tmp_path / "keys")}, {"http_port": free_port()}):
+        other = replace(cls.settings, **changes)
+        with Asking(ocr.state) as asking, pytest.raises(ServiceError, match="only with the same"):
+            switch(cls.home, replace(cls.target(releases / "second"), settings=other), accept)
+        assert asking.problems == []
+    assert (replicas_of(cls), cls.read()) == (served, "first")
+
+
+def test_looser_limits_start_the_service_anew_with_all_that_it_served(
+    ocr: Stage, cls: Stage, releases: Path
+) -> None:
+    switch(ocr.home, ocr.target(releases / "one"), accept)
+    pid = ocr.state.pid
+    switched = switch(cls.home, cls.target(releases / "large"), accept)
+    assert "limits of connections and bodies changed" in switched.why_stopped
+    assert ocr.state.pid == cls.state.pid != pid
+    assert (ocr.read(), cls.read()) == ("one", "large")
+    # Each of them keeps to its own.
+    limits = {item["name"]: item["limits"]["max_body_bytes"] for item in get(ocr, "/")["pipelines"]}
+    assert limits == {"ocr": 1024, "cls": 40_000_000}
+    # Tighter ones need no new start, whoever has them.
+    switch(cls.home, cls.target(releases / "small"), accept)
+    assert (ocr.state.pid, cls.read()) == (switched.state.pid, "small")
+
+
+def test_where_the_new_start_fails_all_that_served_serves_again(
+    both: tuple[Stage, Stage], releases: Path
+) -> None:
+    ocr, cls = both
+    with pytest.raises(SmokeError, match="something else"):
+        switch(cls.home, cls.target(releases / "large"), refuse)
+    assert (ocr.read(), cls.read()) == ("one", "first")
+    assert deployed.read(cls.home).now == cls.target(releases / "first")  # type: ignore[union-attr]
+
+
+def test_one_that_moves_to_other_ports_leaves_the_other_where_it_is(
+    both: tuple[Stage, Stage], releases: Path
+) -> None:
+    ocr, cls = both
+    elsewhere = replace(cls.settings, http_port=free_port(), grpc_port=free_port())
+    switch(cls.home, replace(cls.target(releases / "first"), settings=elsewhere), accept)
+    assert cls.state.pid != ocr.state.pid
+    assert (ocr.read(), cls.read()) == ("one", "first")
+
+
+def test_a_service_starts_with_several(ocr: Stage, cls: Stage, releases: Path) -> None:
+    also = Start(cls.home, cls.target(releases / "first"))
+    control.launch(ocr.home, ocr.target(releases / "one"), others=[also])
+    assert ocr.state.pid == cls.state.pid
+    assert (ocr.read(), cls.read()) == ("one", "first")
+    assert deployed.read(cls.home) is not None
+
+
+def test_where_one_cannot_start_none_does(ocr: Stage, cls: Stage, releases: Path) -> None:
+    also = Start(cls.home, cls.target(releases / "crashing"))
+    with pytest.raises(ServiceError, match="it was told to fail"):
+        control.launch(ocr.home, ocr.target(releases / "one"), others=[also])
+    assert states.running(ocr.home) is states.running(cls.home) is None
+    assert processes_of(ocr.home) == []
+
+
+def test_the_logs_of_one_are_not_those_of_the_others_replicas(both: tuple[Stage, Stage]) -> None:
+    assert [here.read() for here in both] == ["one", "first"]
+    found = [{str(path.relative_to(here.state.run_dir)) for path in control.logs(here.home)} for here in both]
+    assert found[0] & found[1] == {"access.log", "service.log"}
+    assert all(any(name.startswith("replica-") for name in names) for names in found)
+
+
+def test_two_folders_of_one_pipeline_are_not_served_side_by_side(ocr: Stage, releases: Path) -> None:
+    switch(ocr.home, ocr.target(releases / "one"), accept)
+    with pytest.raises(ServiceError, match="ocr is served here already, from another folder"):
+        switch(ocr.home.parent / "copy", ocr.target(releases / "two"), accept)
+    assert ocr.read() == "one"
+
+
+def test_a_service_that_takes_no_commands_is_not_waited_for(ocr: Stage, cls: Stage, releases: Path) -> None:
+    switch(ocr.home, ocr.target(releases / "one"), accept)
+    (Path(ocr.state.run_dir) / "control.sock").unlink()
+    with pytest.raises(ServiceError, match="its service takes no commands"):
+        switch(cls.home, cls.target(releases / "first"), accept)
+    assert ocr.read() == "one"
