@@ -107,3 +107,10 @@ def test_a_process_that_takes_too_long_is_killed_with_what_it_started(stubborn: 
     with pytest.raises(subprocess.TimeoutExpired):
         process.run([sys.executable, str(stubborn), "with a child"], timeout=1)
     assert time.monotonic() - begun < 8
+
+
+def test_a_variable_can_be_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINE", "1")
+    code = "import os; print(os.environ.get('MINE'), os.environ['OTHER'])"
+    done = process.run([sys.executable, "-c", code], env={"MINE": None, "OTHER": "2"})
+    assert done.stdout == "None 2\n"

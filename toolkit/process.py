@@ -33,7 +33,7 @@ class Completed:
 def start(
     argv: Sequence[str],
     *,
-    env: Optional[Mapping[str, str]] = None,
+    env: Optional[Mapping[str, Optional[str]]] = None,
     cwd: Optional[Path] = None,
     stdout: Output = subprocess.PIPE,
     stderr: Output = subprocess.PIPE,
@@ -42,12 +42,13 @@ def start(
     """Start `argv` without a shell, in its own session, so that `stop_group` reaches all it starts.
 
     Args:
-        env: variables added to, or replacing those of, this process.
+        env: variables added to, or replacing those of, this process; None takes one away.
     """
+    variables = {**os.environ, **(env or {})}
     logger.debug("run: %s", shlex.join(argv))
     return subprocess.Popen(
         list(argv),
-        env={**os.environ, **(env or {})},
+        env={name: value for name, value in variables.items() if value is not None},
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
@@ -68,7 +69,7 @@ def run(
     argv: Sequence[str],
     *,
     timeout: Optional[float] = None,
-    env: Optional[Mapping[str, str]] = None,
+    env: Optional[Mapping[str, Optional[str]]] = None,
     cwd: Optional[Path] = None,
 ) -> Completed:
     """Run `argv` to its end and keep its output.
