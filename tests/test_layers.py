@@ -37,6 +37,7 @@ RANKS = {
     "engines": 3,
     "images": 3,
     "smoke": 3,
+    "conversion": 4,
     "bundle": 5,
     "evaluation": 4,
     "scaffold": 4,
@@ -50,7 +51,10 @@ RANKS = {
     "cli": 8,
 }
 OWNERS = {
-    "paddle": {"engines"},
+    # Of `conversion`, the script that runs in an environment of its own.
+    "paddle": {"engines", "conversion"},
+    "x2paddle": {"conversion"},
+    "onnxruntime": {"conversion"},
     "openvino": {"engines"},
     "paddleslim": {"engines"},
     "paddle_serving_server": {"serving"},
