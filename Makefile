@@ -11,7 +11,7 @@ MAKEFLAGS += --no-builtin-rules
 ## Variables
 MODEL ?= ocr#         pipeline to work on, a folder of pipelines/
 DATA ?=#              data to calibrate and evaluate with, instead of what the pipeline names
-FROM ?=#              model for `make new` and `inspect`: directory of an inference model, or a file of it
+FROM ?=#              model for `make new` and `inspect`: directory of an inference model, a file of it, or an ONNX file
 LIKE ?=#              kind of pipeline that `make new` writes: classification, detection or tensor (guessed if not given)
 COPY ?=#              1: `make new` copies the model's files into the pipeline's folder
 TO ?=#                what `make rollback` goes to: fp32, or back to release; the release before if not given
@@ -75,7 +75,7 @@ DEPLOY_OPTIONS = $(STAGE_OPTIONS) $(PORT_OPTIONS) $(call option,--replicas,REPLI
     $(call option,--api-keys,API_KEYS) $(call option,--tls-cert,TLS_CERT) $(call option,--tls-key,TLS_KEY) \
     $(call option,--tls-client-ca,TLS_CLIENT_CA)
 NEW_OPTIONS = $(call option,--model,MODEL) $(call option,--from,FROM) $(call option,--like,LIKE) \
-    $(call option,--data,DATA) $(if $(filter-out 0,$(COPY)),--copy)
+    $(call option,--data,DATA) $(if $(filter-out 0,$(COPY)),--copy) $(call option,--build,BUILD)
 TUNE_OPTIONS = $(call option,--target-p99,TARGET_P99_MS) $(call option,--memory-mb,MEMORY_MB)
 IMAGE_OPTIONS = $(call option,--version,VERSION) $(call option,--base,BASE)
 
@@ -227,6 +227,10 @@ lock: venv ## Resolve setup.cfg into requirements.lock again (ARGS=--upgrade for
 	    --python $(BIN)/python --python-version 3.9 --python-platform x86_64-unknown-linux-gnu \
 	    --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
 	    --output-file requirements-device.lock $(ARGS)
+	@$(BIN)/uv pip compile requirements-onnx.in --quiet \
+	    --python $(BIN)/python --python-version 3.9 --python-platform x86_64-unknown-linux-gnu \
+	    --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+	    --output-file requirements-onnx.lock $(ARGS)
 schema: venv ## Write the JSON schema of pipeline.yml
 	@$(TOOLKIT) schema $(ARGS)
 clean: venv ## Remove BUILD and the caches; refuses while a service of BUILD runs

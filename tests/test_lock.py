@@ -84,6 +84,22 @@ def test_the_lock_names_no_host_and_no_path() -> None:
     assert [comment for comment in comments if "/" in comment] == []
 
 
+@pytest.mark.parametrize("name", ["onnx", "device"])
+def test_locks_for_elsewhere_are_pinned_with_hashes_too_and_name_no_place(name: str) -> None:
+    text = (ROOT / f"requirements-{name}.lock").read_text()
+    found = re.findall(r"^([^\s#].*?) \\\n((?:    .*\n)*)", text, flags=re.MULTILINE)
+    assert len(found) == len([line for line in text.splitlines() if line and line[0] not in "# "]) > 0
+    pins = dict(found)
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}\b", block) for block in pins.values())
+    versions = dict(pin.split("==") for pin in pins)
+    for line in (ROOT / f"requirements-{name}.in").read_text().splitlines():
+        if line and not line.startswith("#"):
+            wanted = Requirement(line)
+            assert wanted.specifier.contains(versions[canonicalize_name(wanted.name)])
+    assert all(trace not in text for trace in ("://", "--index-url", "--find-links", "file:", " @ "))
+    assert "#    make lock\n" in text
+
+
 def test_make_lock_is_what_the_lock_says_made_it() -> None:
     assert "#    make lock\n" in LOCK
     assert re.search(r"^lock:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)

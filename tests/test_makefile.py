@@ -195,7 +195,10 @@ def test_a_target_is_the_command_of_its_name(target: str) -> None:
         (("keygen",), KEY),
         (("schema",), []),
         (("inspect",), ["model"]),
-        (("new",), ["--model", "ocr", "--from", "model", "--like", "tensor", "--data", "images", "--copy"]),
+        (
+            ("new",),
+            ["--model", "ocr", "--from", "model", "--like", "tensor", "--data", "images", "--copy", *BUILD],
+        ),
     ],
 )
 def test_a_target_passes_on_what_its_command_takes_and_no_more(

@@ -51,12 +51,23 @@ def test_programs_read_one_object(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_cannot_be_deployed_is_told_and_then_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = invoke(monkeypatch, model({"x": (1, 3)}, {"y": (1, 3)}, format_="onnx"))
-    assert "ONNX model" in result.output
+    result = invoke(monkeypatch, model({"x": (1, 3)}, {"y": (1, 3)}, format_="pir"))
+    assert "program of Paddle 3" in result.output
     assert isinstance(result.exception, Failed)
     assert result.exception.error["exit_code"] == 6
-    assert "x2paddle" in result.exception.error["remedy"]
-    assert result.exception.result["format"] == "onnx"
+    assert "FLAGS_enable_pir_api=0" in result.exception.error["remedy"]
+    assert result.exception.result["format"] == "pir"
+
+
+def test_of_an_onnx_model_it_is_told_at_the_end_what_make_new_does_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result = invoke(monkeypatch, model({"x": (1, 3)}, {"y": (1, 3)}, format_="onnx"))
+    assert result.exit_code == 0
+    assert "ONNX model" in result.output
+    assert result.output.splitlines()[-1].startswith(
+        "make new     converts it with x2paddle, in an environment"
+    )
 
 
 def test_what_is_not_there_is_an_error_of_its_own(tmp_path: Path) -> None:

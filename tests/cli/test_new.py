@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -12,8 +13,12 @@ from tests.engines.test_export import CLASSIFIER
 from tests.scaffold.models import model
 from toolkit import spec
 from toolkit.cli import new as command
+from toolkit.console import Console
+from toolkit.conversion.onnx import Converted
+from toolkit.engines.inspection import Inspection
 from toolkit.errors import DataError, ModelError, SpecError
 from toolkit.scaffold import look
+from toolkit.store.artifact import Store
 
 
 def invoke(pipelines: Path, *arguments: str, source: Path = CLASSIFIER, name: str = "mine") -> Result:
@@ -114,6 +119,73 @@ def test_what_cannot_be_deployed_is_refused(tmp_path: Path, monkeypatch: pytest.
     result = invoke(tmp_path)
     assert isinstance(result.exception, ModelError)
     assert "FLAGS_enable_pir_api=0" in str(result.exception.remedy)
+
+
+class Conversion:
+    """The conversion of an ONNX model into the shipped classifier, whose input has another name."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.trials: Any = None
+        inspected = look.inspect
+        self.onnx = model({"image in": (-1, 3, -1, -1)}, {"scores": (-1, 2)}, format_="onnx")
+        monkeypatch.setattr(
+            look, "inspect", lambda path: self.onnx if path.suffix == ".onnx" else inspected(path)
+        )
+        monkeypatch.setattr(command.onnx, "convert", self.convert)
+
+    def convert(
+        self, found: Inspection, trials: Any, store: Store, logs: Path, console: Console
+    ) -> Converted:
+        self.trials, self.places = trials, (store.directory, logs)
+        compared = {"shapes": trials[0], "differences": {"scores": 2e-6}}
+        info = {
+            "versions": {"x2paddle": "1.6.0", "onnxruntime": "1.19.2"},
+            "opset": [17, 15],
+            "inputs": {"x": "image in"},
+            "outputs": ["scores"],
+            "fixed": None,
+            "trials": [compared],
+        }
+        return Converted(CLASSIFIER, Path("mine.onnx"), "0" * 64, info)
+
+
+def test_an_onnx_model_is_converted_and_its_pipeline_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversion = Conversion(monkeypatch)
+    build = tmp_path / "build"
+    arguments = ("--shape", "image in=1,3,48,192", "--build", str(build))
+    result = invoke(tmp_path / "pipelines", *arguments, source=Path("mine.onnx"))
+    assert result.exit_code == 0, result.output
+    assert conversion.trials[:2] == [{"image in": (1, 3, 48, 192)}, {"image in": (2, 3, 48, 192)}]
+    assert conversion.places == (build / "store", build / "mine" / "logs")
+    assert f"converted    from mine.onnx (SHA-256 {'0' * 64}) by x2paddle 1.6.0" in result.output
+    assert "compared     as ONNX Runtime 1.19.2, to 2e-06 of the largest value" in result.output
+    assert "note         operator set 17 was converted as 15" in result.output
+    folder = tmp_path / "pipelines" / "mine"
+    assert (folder / "inference_model" / "inference.pdmodel").is_file()
+    text = (folder / "pipeline.yml").read_text()
+    assert "# The model's own: image in float32 [-1, 3, -1, -1]" in text
+    assert "# Converted from mine.onnx" in text
+
+
+def test_programs_read_what_an_onnx_model_was_converted_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Conversion(monkeypatch)
+    result = invoke(tmp_path, "--shape", "image in=1,3,48,192", "--json", source=Path("mine.onnx"))
+    converted = json.loads(result.output)["converted"]
+    assert converted["origin"].endswith("by x2paddle 1.6.0")
+    assert converted["opset"] == [17, 15]
+
+
+def test_a_shape_that_an_onnx_model_does_not_have_is_refused_before_it_is_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversion = Conversion(monkeypatch)
+    result = invoke(tmp_path, "--shape", "x=1,3,48,192", source=Path("mine.onnx"))
+    assert "no input 'x'" in str(result.exception)
+    assert conversion.trials is None
 
 
 @pytest.mark.parametrize("shape", ["x", "x=", "x=1,0", "x=1;3", "=1,3"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -17,7 +18,10 @@ import pytest
 from tests.e2e.harness import ROOT, free_port
 from tests.processes import processes_of
 from toolkit.client import GrpcClient, HttpClient
+from toolkit.console import Console
+from toolkit.conversion import environment, onnx
 from toolkit.images import variations
+from toolkit.store.artifact import Store
 
 PHOTOGRAPHS = {
     "sklearn": "datasets/images/*.jpg",
@@ -69,19 +73,91 @@ paddle.jit.save(network, sys.argv[2], input_spec=[InputSpec(*item) for item in i
 """
 
 
+# Written by the packages that convert ONNX models: what x2paddle knows, in a set of operators that it does not; what it
+# does not know; what it converts wrongly (a slope for each column); a set of operators of tomorrow; and a
+# normalization, which it must know the size of, behind a reshape to what is the size already.
+WRITE_ONNX = """
+import sys
+from pathlib import Path
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+generator = np.random.default_rng(1)
+node = helper.make_node
+
+def constant(name, value):
+    return numpy_helper.from_array(np.asarray(value), name)
+
+def weight(name, *shape):
+    return constant(name, (generator.standard_normal(shape) * 0.2).astype("float32"))
+
+def save(name, tail, opset=13, size=(96, 96)):
+    nodes, weights, width, x = [], [], 3, "input.1"
+    for number, wider in enumerate((32, 64, 128)):
+        weights += [weight(f"conv {number}.w", wider, width, 3, 3), weight(f"conv {number}.b", wider)]
+        conv = [x, f"conv {number}.w", f"conv {number}.b"]
+        nodes += [
+            node("Conv", conv, [f"/conv_{number}"], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4),
+            node("Relu", [f"/conv_{number}"], [f"/relu_{number}"]),
+        ]
+        width, x = wider, f"/relu_{number}"
+    weights += [weight("head.w", 10, width), weight("head.b", 10), weight("slope", 10)]
+    weights += [weight("w", width), weight("b", width)]
+    weights += [constant("two", np.float32(2)), constant("little", np.float32(1e-5))]
+    nodes += [
+        # With what PyTorch says of it, needless as it is.
+        node("MaxPool", [x], ["most"], kernel_shape=[2, 2], strides=[2, 2], dilations=[1, 1]),
+        node("GlobalAveragePool", ["most"], ["pooled"]),
+        node("Flatten", ["pooled"], ["flat"]),
+        node("Gemm", ["flat", "head.w", "head.b"], ["raw"], transB=1),
+        *tail,
+    ]
+    graph = helper.make_graph(
+        nodes,
+        name,
+        [helper.make_tensor_value_info("input.1", TensorProto.FLOAT, ["batch", 3, *size])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 10])],
+        weights,
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    onnx.save(made, str(Path(sys.argv[1]) / f"{name}.onnx"))
+
+softmax = [node("Softmax", ["raw"], ["scores"], axis=1)]
+save("known", softmax, opset=17)
+save("unknown", [node("Celu", ["raw"], ["scores"])])
+save("wrong", [node("PRelu", ["raw", "slope"], ["scores"])])
+save("tomorrow", softmax, opset=99)
+save("closed", [
+    node("Transpose", ["/relu_2"], ["last"], perm=[0, 2, 3, 1]),
+    node("Shape", ["last"], ["same"]),
+    node("Reshape", ["last", "same"], ["x"]),
+    node("ReduceMean", ["x"], ["mean"], axes=[-1]),
+    node("Sub", ["x", "mean"], ["apart"]),
+    node("Pow", ["apart", "two"], ["square"]),
+    node("ReduceMean", ["square"], ["variance"], axes=[-1]),
+    node("Add", ["variance", "little"], ["more"]),
+    node("Sqrt", ["more"], ["deviation"]),
+    node("Div", ["apart", "deviation"], ["normal"]),
+    node("Mul", ["normal", "w"], ["scaled"]),
+    node("Add", ["scaled", "b"], ["better"]),
+    node("ReduceMean", ["better"], ["means"], axes=[1, 2], keepdims=0),
+    node("Gemm", ["means", "head.w", "head.b"], ["scores"], transB=1),
+], size=("height", "width"))
+"""
+
+
 class Place:
     """A folder of pipelines, a build directory, and two ports."""
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.http, self.grpc = directory, free_port(), free_port()
 
-    def run(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        places = ["--pipelines", str(self.directory / "pipelines")]
-        if command != "new":
-            places += ["--build", str(self.directory / "build")]
+    def run(self, command: str, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        places = ["--pipelines", str(self.directory / "pipelines"), "--build", str(self.directory / "build")]
         argv = [sys.executable, "-m", "toolkit", command, *places, *arguments]
         done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=1400, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == code, done.stdout + done.stderr
         return done
 
     def deploy(self, name: str, *arguments: str) -> tuple[Any, str]:
@@ -161,6 +237,43 @@ def test_a_model_of_ones_own_is_served_in_int8_with_data(place: Place, name: str
     assert result["verdict"]["models"]["net"]["precision"] == "int8"
     assert len(place.answer("predict", name, next(data.iterdir()))["classes"]) == 5
     place.run("stop", "--model", name)
+
+
+@pytest.mark.pipelines
+@pytest.mark.timeout(1500)
+def test_an_onnx_model_is_served_in_int8_if_its_answers_are_those_of_onnx_runtime(place: Place) -> None:
+    store = Store(place.directory / "build" / "store")
+    # As the first `make new` would make it.
+    python = environment.ensure(store, onnx.LOCK, place.directory / "environment.log", Console(quiet=True))
+    models = place.directory / "models"
+    models.mkdir()
+    subprocess.run([python, "-I", "-c", WRITE_ONNX, models], check=True)
+
+    def refused(name: str) -> str:
+        done = place.run("new", "--model", name, "--from", str(models / f"{name}.onnx"), code=6)
+        assert not (place.directory / "pipelines").exists()
+        assert f"logs{os.sep}onnx.log" in done.stderr
+        return done.stderr
+
+    assert "x2paddle does not know these operators of the model: Celu" in refused("unknown")
+    assert "scores of the converted model differs from ONNX Runtime's by up to " in refused("wrong")
+    assert "does not load the model" in refused("tomorrow")
+
+    source, data = models / "known.onnx", photographs(place.directory / "photographs")
+    said = place.run("new", "--model", "known", "--from", str(source)).stdout
+    assert "operator set 17 was converted as 15, the newest that x2paddle knows" in said
+    assert "with input.1 [1, 3, 96, 96]" in said
+    assert "with input.1 [2, 3, 96, 96]" in said
+    closed = place.run("new", "--model", "closed", "--from", str(models / "closed.onnx"), "--json").stdout
+    converted = json.loads(closed)["converted"]
+    assert "x2paddle 1.6.0 cannot convert the model" in converted["fixed"]
+    assert [trial["shapes"] for trial in converted["trials"]] == [{"input.1": [1, 3, 224, 224]}]
+    # The folder is complete in itself.
+    shutil.rmtree(models)
+    result, _ = place.deploy("known", "--data", str(data), "--precision", "int8", "--budget", "60s")
+    assert result["verdict"]["models"]["net"]["precision"] == "int8"
+    assert len(place.answer("predict", "known", next(data.iterdir()))["classes"]) == 5
+    place.run("stop", "--model", "known")
 
 
 @pytest.mark.pipelines

@@ -93,6 +93,7 @@ def test_a_folder_without_a_model_is_told_with_what_it_holds(tmp_path: Path) -> 
     assert "holds nothing" in refusal(tmp_path).message
     fill(tmp_path, "model.onnx", "config.json")
     assert "holds config.json, model.onnx" in refusal(tmp_path).message
+    assert "`make new MODEL=... FROM=`" in str(refusal(tmp_path).remedy)
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:

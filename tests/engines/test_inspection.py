@@ -116,23 +116,22 @@ def test_a_program_of_paddle_3_tells_what_it_is_and_how_to_get_one_that_serves(
     assert [(item.dtype, item.shape) for item in model.signature.outputs] == [("float32", (-1, 2))]
     assert model.operators["conv2d"] == 1
     assert (model.parameters, model.values) == (4, 4 * 3 * 9 + 4 + 4 * 2 + 2)
-    assert model.notes == ("the weights are missing beside the program",)
+    assert model.notes == ("weights are missing beside the program",)
     obstacle = model.obstacle()
     assert obstacle is not None
     assert "Paddle 2.6.2" in obstacle.message
     assert "FLAGS_enable_pir_api=0" in str(obstacle.remedy)
 
 
-def test_an_onnx_model_tells_what_it_is_and_how_to_convert_it(outcomes: dict[str, Any]) -> None:
+def test_an_onnx_model_tells_what_it_is(outcomes: dict[str, Any]) -> None:
     model = found(outcomes, "onnx")
     assert model.version == "operator set 13, written by pytorch 2.1"
     assert model.signature == Signature(
         (Tensor("x", "float32", (-1, 3, 8, 8)),), (Tensor("y", "float32", (-1, 4, 6, 6)),)
     )
     assert model.operators == {"Conv": 1, "Relu": 1}
-    obstacle = model.obstacle()
-    assert obstacle is not None
-    assert "x2paddle" in str(obstacle.remedy)
+    assert model.external == ()
+    assert model.obstacle() is None
 
 
 def test_files_that_may_not_be_read_are_no_bug_of_the_toolkit(
@@ -155,3 +154,22 @@ def test_an_onnx_model_may_name_the_domain_of_its_operators(tmp_path: Path) -> N
     model.opset_import.add(domain="ai.onnx", version=17)
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
     assert onnx.read(tmp_path / "model.onnx")["version"] == "operator set 17"
+
+
+def test_weights_that_an_onnx_model_keeps_beside_it_are_found_and_missed(tmp_path: Path) -> None:
+    model = onnx._model_class()()
+    model.graph.node.add(op_type="Relu")
+    model.graph.output.add(name="y")
+    weight = model.graph.initializer.add(name="w", dims=[2])
+    weight.external_data.add(key="location", value="model.onnx.data")
+    weight.external_data.add(key="offset", value="0")
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    size = (tmp_path / "model.onnx").stat().st_size
+
+    def inspected() -> Inspection:
+        return Inspection.from_json(inspection.run(str(tmp_path), lambda done, total: None))
+
+    assert inspected().external == ("model.onnx.data",)
+    assert inspected().notes == ("weights are missing beside the program",)
+    (tmp_path / "model.onnx.data").write_bytes(bytes(8))
+    assert (inspected().notes, inspected().bytes) == ((), size + 8)

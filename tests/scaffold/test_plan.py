@@ -100,3 +100,24 @@ def test_a_name_that_is_taken_is_refused_whatever_is_there(tmp_path: Path) -> No
     (tmp_path / "mine").mkdir()
     with pytest.raises(SpecError, match="already, and nothing of it is overwritten"):
         plan.check_name(tmp_path, "mine")
+
+
+def test_answers_are_compared_in_two_sizes_of_what_is_open() -> None:
+    assert plan.trials(classifier((-1, 3, -1, -1)), {}) == [{"x": (1, 3, 224, 224)}, {"x": (2, 3, 320, 320)}]
+    assert plan.trials(model({"ids": (-1, -1), "scale": (-1, 1)}, {"y": (-1, 4)}), {}) == [
+        {"ids": (1, 16), "scale": (1, 1)},
+        {"ids": (2, 24), "scale": (2, 1)},
+    ]
+
+
+def test_answers_are_compared_in_the_one_size_that_a_model_has() -> None:
+    assert plan.trials(classifier((1, 3, 32, 32)), {}) == [{"x": (1, 3, 32, 32)}]
+
+
+def test_of_a_size_that_was_given_samples_and_then_the_rest_are_doubled_where_they_are_open() -> None:
+    given = {"x": (1, 3, 48, 192)}
+    more, larger = {"x": (2, 3, 48, 192)}, {"x": (1, 3, 96, 384)}
+    assert plan.trials(classifier((-1, 3, -1, -1)), given) == [given, more, larger]
+    assert plan.trials(classifier((-1, 3, 48, 192)), given) == [given, more]
+    assert plan.trials(classifier((1, 3, 48, -1)), given) == [given, {"x": (1, 3, 48, 384)}]
+    assert plan.trials(classifier((1, 3, 48, 192)), given) == [given]

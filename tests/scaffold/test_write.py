@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -60,6 +61,20 @@ def test_written_pipelines_are_in_order_and_pass_their_own_tests(tmp_path: Path)
     ):
         done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_where_a_converted_model_comes_from_is_in_the_spec_and_the_readme(tmp_path: Path) -> None:
+    for kind, found in (("classification", classifier()), ("detection", detector()), ("tensor", encoder())):
+        pipelines = tmp_path / kind / "pipelines"
+        made = planned(pipelines, found, cast(Kind, kind), copied=True)
+        write.write(replace(made, origin="from mine.onnx by x2paddle 1.6.0"), pipelines)
+        text = (pipelines / "mine" / "pipeline.yml").read_text()
+        assert "\n    # Converted from mine.onnx by x2paddle 1.6.0.\n    source:" in text
+        readme = (pipelines / "mine" / "README.md").read_text()
+        assert (
+            "were converted from mine.onnx by x2paddle 1.6.0.\n- **A new version of the model.** Have"
+            in readme
+        )
 
 
 def test_the_spec_says_what_was_planned(tmp_path: Path) -> None:

@@ -18,6 +18,10 @@ from toolkit.scaffold import kinds, look
 
 _TYPES_SHOWN = 12
 _ANY = "?"
+_CONVERSION = (
+    "converts it with x2paddle, in an environment of its own that is made once, and takes the result if its answers "
+    "are those of ONNX Runtime"
+)
 
 
 @click.command("inspect")
@@ -27,7 +31,7 @@ _ANY = "?"
 def inspect_command(path: Optional[Path], layers: bool, as_json: bool) -> None:
     """Say what is in the model at PATH: inputs, outputs, operators, size, and which layers could run in INT8.
 
-    PATH is the directory of an inference model, one of its files, or what paddle.jit.save was given. Of ONNX files and
+    PATH is the directory of an inference model, one of its files, what paddle.jit.save was given, or an ONNX file. Of
     programs of Paddle 3 (.json) it says what they are and what keeps them from being deployed, and exits with 6.
     Nothing is run.
     """
@@ -42,6 +46,8 @@ def inspect_command(path: Optional[Path], layers: bool, as_json: bool) -> None:
     elif not as_json:
         click.echo("\n".join(text(found, layers)))
         click.echo(f"{'kind':<12} {guess.kind}: {guess.reason}")
+        if found.format == "onnx":
+            click.echo(f"{'make new':<12} {_CONVERSION}")
     if obstacle is not None:
         failed = results.failure(obstacle)
         failed.result = facts

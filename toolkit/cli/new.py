@@ -12,12 +12,16 @@ import click
 
 from toolkit.cli import inspect, show
 from toolkit.cli.options import PIPELINES, json_option
+from toolkit.console import Console
+from toolkit.conversion import onnx
+from toolkit.conversion.onnx import Converted
 from toolkit.data import dataset
 from toolkit.engines.inspection import Inspection
 from toolkit.errors import SpecError
 from toolkit.scaffold import kinds, look, plan, write
 from toolkit.scaffold.kinds import Guess
 from toolkit.scaffold.plan import Plan
+from toolkit.store.artifact import Store
 
 _LIKE = ("classification", "tensor", "detection", "ocr")
 
@@ -51,7 +55,7 @@ class _Shape(click.ParamType):
     "--from",
     "source",
     type=click.Path(path_type=Path),
-    help="The model: directory of an inference model, its .pdmodel, or what paddle.jit.save was given.",
+    help="The model: directory of an inference model, its .pdmodel, what paddle.jit.save was given; or an ONNX file.",
 )
 @click.option("--like", type=click.Choice(_LIKE), help="Kind of pipeline; default: guessed, and said why.")
 @click.option(
@@ -74,6 +78,13 @@ class _Shape(click.ParamType):
     envvar="TOOLKIT_PIPELINES",
     help="Folder of pipelines; default: that of this checkout.",
 )
+@click.option(
+    "--build",
+    type=click.Path(path_type=Path),
+    default=Path("build"),
+    show_default=True,
+    help="Directory of everything that is built, and of what converts ONNX files.",
+)
 @json_option
 def new(
     model: str,
@@ -83,6 +94,7 @@ def new(
     copy: bool,
     shapes: Sequence[tuple[str, tuple[int, ...]]],
     pipelines: Path,
+    build: Path,
     as_json: bool,
 ) -> None:
     """Write a pipeline for a model of your own, which `toolkit deploy` takes from there to a running service.
@@ -96,6 +108,9 @@ def new(
     the folder is yours. The model's files stay where they are, and the spec names them; with --copy the folder is
     complete in itself. A release needs neither.
 
+    An ONNX file is converted by x2paddle, in an environment of its own that is made in --build once, and taken only if
+    its answers are those of ONNX Runtime; what was made of it lies in the pipeline's folder.
+
     With data the deployment tries INT8: it is calibrated with a part of the images, and judged by others. Without, FP32
     is served, since nothing says which values to expect.
     """
@@ -108,11 +123,24 @@ def new(
     obstacle = found.obstacle()
     if obstacle is not None:
         raise obstacle
+    made = None
+    if found.format == "onnx":
+        made = _converted(found, dict(shapes), build.resolve(), model, Console(quiet=as_json))
+        found = made.named(look.inspect(made.directory))
     guess = kinds.guess(found)
     kind: Any = like or guess.kind
     classes = data is not None and _has_classes(data)
     labelled = kind == "classification" and classes
-    planned = plan.make(model, kind, found, pipelines, dict(shapes), labelled, copy)
+    planned = plan.make(
+        model,
+        kind,
+        found,
+        pipelines,
+        dict(shapes),
+        labelled,
+        copy or made is not None,
+        made.origin if made is not None else "",
+    )
     gave = look.tried(found, planned.inputs, planned.outputs)
     plan.check_tried(planned, gave)
     written = write.write(planned, pipelines)
@@ -125,11 +153,26 @@ def new(
                 "judge": "labels" if labelled else "agreement",
                 "inputs": planned.inputs,
                 "outputs": gave,
+                "converted": {"origin": made.origin, **made.info} if made is not None else None,
                 "files": [str(path) for path in written],
             }
         )
     else:
-        click.echo("\n".join(_told(found, planned, like, guess, gave, written, data)))
+        click.echo("\n".join(_told(found, made, planned, like, guess, gave, written, data)))
+
+
+def _converted(
+    found: Inspection, shapes: Mapping[str, Sequence[int]], build: Path, model: str, console: Console
+) -> Converted:
+    """The ONNX model `found` as a Paddle model.
+
+    Raises:
+        ModelError: it cannot be converted, or `shapes` are none of its.
+        ChildError: the converter died, or its environment cannot be made.
+    """
+    plan.check_shapes(found, shapes)
+    trials = plan.trials(found, shapes)
+    return onnx.convert(found, trials, Store(build / "store"), build / model / "logs", console)
 
 
 def _has_classes(data: Path) -> bool:
@@ -143,6 +186,7 @@ def _has_classes(data: Path) -> bool:
 
 def _told(
     found: Inspection,
+    made: Optional[Converted],
     planned: Plan,
     like: Optional[str],
     guess: Guess,
@@ -151,6 +195,10 @@ def _told(
     data: Optional[Path],
 ) -> Iterator[str]:
     yield from inspect.text(found)
+    if made is not None:
+        yield f"{'converted':<12} {made.origin}"
+        yield from (f"{'compared':<12} {line}" for line in made.compared())
+        yield from (f"{'note':<12} {line}" for line in made.notes())
     why = guess.reason if like in (None, guess.kind) else f"as LIKE= says; a guess would be {guess.kind}"
     yield f"{'kind':<12} {planned.kind}: {why}"
     tried = ", ".join(f"{name} {list(shape)}" for name, shape in planned.inputs.items())

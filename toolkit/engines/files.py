@@ -69,10 +69,13 @@ def _program(directory: Path) -> Path:
         return directory / _OLD_PROGRAM
     _refuse_paddle3(directory)
     held = ", ".join(sorted(path.name for path in directory.iterdir())[:8]) or "nothing"
+    has_onnx = any(directory.glob("*.onnx"))
     raise ModelError(
         f"no inference model here: a .pdmodel or {_OLD_PROGRAM} file is needed, the directory holds {held}",
         where=str(directory),
-        remedy="export the model with paddle.jit.save or paddle.static.save_inference_model",
+        remedy="`make new MODEL=... FROM=` that file converts it, and writes a pipeline for what it becomes"
+        if has_onnx
+        else "export the model with paddle.jit.save or paddle.static.save_inference_model",
     )
 
 

@@ -31,7 +31,7 @@ class Found:
         format: `paddle`: what this toolkit deploys; `pir`: a program of Paddle 3; `onnx`.
         program: the file with the program.
         weights: the file with the weights, or, of Paddle 1, the folder with a file for each; need not be there for
-            `pir`; None of `onnx`, which has no other file.
+            `pir`; None of `onnx`, whose file says which others it has, if any.
     """
 
     format: Format

@@ -29,14 +29,10 @@ _REMEDIES: Mapping[Format, str] = {
     "pir": "export it again where it was exported, after `export FLAGS_enable_pir_api=0`: paddle.jit.save and "
     "paddle.static.save_inference_model then write a .pdmodel, which this toolkit reads. A .json cannot be turned back "
     "into one (Paddle#74210)",
-    "onnx": "convert it in an environment of its own (`pip install x2paddle==1.6.0 onnx==1.16.2 paddlepaddle==2.6.2 "
-    "'numpy<2' six requests pandas`) with `x2paddle --framework=onnx --model=FILE --save_dir=DIR --disable_feedback`, "
-    "and give DIR/inference_model; compare a few answers with those of ONNX Runtime before you trust it",
 }
 
 _OBSTACLES: Mapping[Format, str] = {
     "pir": "Paddle 2.6.2, which Paddle Serving runs with, has no reader for it",
-    "onnx": "Paddle Serving runs Paddle's own programs, and this toolkit converts none",
 }
 
 # Operators that say that somebody else has quantized the model.
@@ -73,6 +69,7 @@ class Inspection:
         parameters: number of weight tensors; `values`: of their elements.
         layers: what has a weight to quantize, or could; none are known of other formats than Paddle's.
         notes: what a user should know before deploying it.
+        external: names of files beside the program that hold weights of it, of ONNX only.
     """
 
     format: Format
@@ -87,6 +84,7 @@ class Inspection:
     producers: tuple[str, ...] = ()
     layers: tuple[LayerFound, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
+    external: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -99,8 +97,8 @@ class Inspection:
         return sum(layer.values for layer in self.layers if layer.int8) / max(1, self.values)
 
     def obstacle(self) -> Optional[ModelError]:
-        """Why it cannot be deployed as it is, and what to do; None: it can."""
-        if self.format == "paddle":
+        """Why no pipeline can be made of it, and what to do; None: one can."""
+        if self.format not in _OBSTACLES:
             return None
         return ModelError(
             f"this {self.title} cannot be deployed: {_OBSTACLES[self.format]}",
@@ -119,7 +117,9 @@ class Inspection:
         found["layers"] = tuple(
             LayerFound(**{**item, "shape": tuple(item["shape"])}) for item in data["layers"]
         )
-        return cls(**{**found, "producers": tuple(data["producers"]), "notes": tuple(data["notes"])})
+        for name in ("producers", "notes", "external"):
+            found[name] = tuple(data[name])
+        return cls(**found)
 
 
 def run(path: str, progress: Progress) -> dict[str, Any]:
@@ -174,18 +174,22 @@ def _in_one_file(found: Found, loaded: Any, folder: Path) -> ModelFiles:
 
 def _of_another(found: Found) -> Inspection:
     read = pir.read(found.program) if found.format == "pir" else onnx.read(found.program)
-    missing = found.weights is not None and not found.weights.is_file()
+    external = tuple(read.get("external", ()))
+    beside = [found.program.parent / name for name in external]
+    others = beside + ([found.weights] if found.weights else [])
+    missing = not all(path.is_file() for path in others)
     return Inspection(
         found.format,
         str(found.program),
         str(found.weights) if found.weights else None,
         read["version"],
-        found.bytes,
+        found.bytes + sum(path.stat().st_size for path in beside if path.is_file()),
         Signature(tuple(read["inputs"]), tuple(read["outputs"])),
         _counted(read["operators"]),
         len(read["shapes"]),
         sum(math.prod(shape) for shape in read["shapes"].values()),
-        notes=("the weights are missing beside the program",) if missing and read["shapes"] else (),
+        notes=("weights are missing beside the program",) if missing and read["shapes"] else (),
+        external=external,
     )
 
 

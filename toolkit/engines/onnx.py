@@ -35,7 +35,12 @@ _MESSAGES: dict[str, dict[str, tuple[int, Any, bool]]] = {
         "output": (12, "Value", True),
     },
     "Node": {"op_type": (4, _FIELD.TYPE_STRING, False)},
-    "Initializer": {"dims": (1, _FIELD.TYPE_INT64, True), "name": (8, _FIELD.TYPE_STRING, False)},
+    "Initializer": {
+        "dims": (1, _FIELD.TYPE_INT64, True),
+        "name": (8, _FIELD.TYPE_STRING, False),
+        "external_data": (13, "Entry", True),
+    },
+    "Entry": {"key": (1, _FIELD.TYPE_STRING, False), "value": (2, _FIELD.TYPE_STRING, False)},
     "Value": {"name": (1, _FIELD.TYPE_STRING, False), "type": (2, "Type", False)},
     "Type": {"tensor_type": (1, "TensorType", False)},
     "TensorType": {"elem_type": (1, _FIELD.TYPE_INT32, False), "shape": (2, "Shape", False)},
@@ -54,7 +59,7 @@ def read(path: Path) -> dict[str, Any]:
 
     Returns:
         `version`: operator set and what wrote it; `inputs` and `outputs`, each a `Tensor`; `operators`, how many of
-        each type; `shapes` of the parameters, by name.
+        each type; `shapes` of the parameters, by name; `external`, names of the files that hold parameters beside it.
 
     Raises:
         ModelError: it is no ONNX model, or a damaged one.
@@ -72,7 +77,13 @@ def read(path: Path) -> dict[str, Any]:
         "outputs": [_tensor(item) for item in model.graph.output],
         "operators": Counter(node.op_type for node in model.graph.node),
         "shapes": shapes,
+        "external": sorted(_external(model.graph)),
     }
+
+
+def _external(graph: Any) -> set[str]:
+    entries = (entry for item in graph.initializer for entry in item.external_data)
+    return {entry.value for entry in entries if entry.key == "location"}
 
 
 def _damaged(path: Path) -> ModelError:

@@ -35,6 +35,8 @@ _NUMBERED = re.compile(r"^save_infer_model/|\.tmp_\d+$")
 _RESERVED = ("store", "site")
 # For a dimension that a model leaves open: height and width of an image, and any other.
 _SIDE, _LENGTH = 224, 16
+# The same, for a second try with another size.
+_OTHER_SIDE, _OTHER_LENGTH = 320, 24
 # The shorter side of an image is scaled to so much more than the part that is cut out, as for ImageNet: 256 for 224.
 _MARGIN = 256 / 224
 _PROBABILITIES = ("softmax", "sigmoid")
@@ -66,6 +68,7 @@ class Plan:
         outputs: likewise the names of the outputs.
         labelled: whether it is to be judged by classes of images.
         copied: whether the model's files are copied into the pipeline's folder.
+        origin: of what they were made, and by what, in words; empty: they are the user's own.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Plan:
     outputs: tuple[str, ...]
     labelled: bool = False
     copied: bool = False
+    origin: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -161,8 +165,9 @@ def make(
     shapes: Mapping[str, Sequence[int]],
     labelled: bool = False,
     copied: bool = False,
+    origin: str = "",
 ) -> Plan:
-    """The plan of the pipeline `name` for the model `found`.
+    """The plan of the pipeline `name` for the model `found`; `Plan` has what the rest is.
 
     Args:
         shapes: by the model's own names of inputs, those to try in the place of what its open dimensions suggest.
@@ -172,13 +177,13 @@ def make(
     """
     signature = found.signature
     _check_printable(found)
-    _check_shapes(found, shapes)
+    check_shapes(found, shapes)
     _check_kind(found, kind)
     inputs, outputs = _names(signature, kind)
     _check_one(kind, shapes)
     tried = [tuple(shapes.get(item.name, _closed(item))) for item in signature.inputs]
     source = _source(found, pipelines / name, copied)
-    return Plan(name, kind, found, source, dict(zip(inputs, tried)), tuple(outputs), labelled, copied)
+    return Plan(name, kind, found, source, dict(zip(inputs, tried)), tuple(outputs), labelled, copied, origin)
 
 
 _FITS: Mapping[Kind, tuple[Callable[[Inspection], bool], str]] = {
@@ -217,7 +222,12 @@ def _check_printable(found: Inspection) -> None:
             )
 
 
-def _check_shapes(found: Inspection, shapes: Mapping[str, Sequence[int]]) -> None:
+def check_shapes(found: Inspection, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Whether the model `found` has inputs of these names that take these shapes.
+
+    Raises:
+        ModelError: it has not.
+    """
     inputs = {item.name: item for item in found.signature.inputs}
     for name, shape in shapes.items():
         if name not in inputs:
@@ -264,11 +274,41 @@ def _told(tensors: Iterable[Tensor]) -> str:
     return ", ".join(f"{item.name} {item.dtype} {list(item.shape)}" for item in tensors) or "nothing"
 
 
-def _closed(tensor: Tensor) -> tuple[int, ...]:
+def trials(found: Inspection, shapes: Mapping[str, Sequence[int]]) -> list[dict[str, tuple[int, ...]]]:
+    """Shapes of all inputs to compare the model's answers in: those that are tried, and others where it takes any.
+
+    Args:
+        shapes: by the names of inputs, those to try; of these, first the number of samples is doubled, then the rest.
+    """
+    inputs = found.signature.inputs
+    first = {item.name: tuple(shapes.get(item.name, _closed(item))) for item in inputs}
+    samples, sizes = (
+        {
+            item.name: _twice(item, shapes[item.name], batch)
+            if item.name in shapes
+            else _closed(item, 2, _OTHER_SIDE, _OTHER_LENGTH)
+            for item in inputs
+        }
+        for batch in (True, False)
+    )
+    different = [first]
+    for other in (samples, sizes):
+        if other not in different:
+            different.append(other)
+    return different
+
+
+def _twice(tensor: Tensor, shape: Sequence[int], batch: bool) -> tuple[int, ...]:
+    """The shape with twice the size of the first dimension, or of the others, as far as they are open."""
+    axes = enumerate(zip(tensor.shape, shape))
+    return tuple(size * 2 if own < 0 and (axis == 0) is batch else size for axis, (own, size) in axes)
+
+
+def _closed(tensor: Tensor, batch: int = 1, side: int = _SIDE, length: int = _LENGTH) -> tuple[int, ...]:
     """The declared shape with sizes for open dimensions; one request makes one inference, so the first is 1."""
-    side = _SIDE if is_image(tensor) else _LENGTH
-    rest = (size if size > 0 else side for size in tensor.shape[1:])
-    return (tensor.shape[0] if tensor.shape[0] > 0 else 1, *rest) if tensor.shape else ()
+    free = side if is_image(tensor) else length
+    rest = (size if size > 0 else free for size in tensor.shape[1:])
+    return (tensor.shape[0] if tensor.shape[0] > 0 else batch, *rest) if tensor.shape else ()
 
 
 def _names(signature: Signature, kind: Kind) -> tuple[list[str], list[str]]:
