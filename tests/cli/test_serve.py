@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,10 +17,8 @@ from toolkit import cpu, templates
 from toolkit.cli import main as program
 from toolkit.serving import release
 from toolkit.supervisor import control, deployed
-from toolkit.supervisor.deployed import Target
+from toolkit.supervisor.deployed import Start, Target
 from toolkit.supervisor.settings import Settings
-
-Started = tuple[Path, Target]
 
 
 @pytest.fixture(autouse=True)
@@ -31,12 +29,12 @@ def nothing_stays_changed() -> Iterator[None]:
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[Started]:
-    """What would have become the service."""
-    calls: list[Started] = []
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Start]:
+    """What the service would have started with."""
+    calls: list[Start] = []
 
-    def serve(home: Path, target: Target) -> NoReturn:
-        calls.append((home, target))
+    def serve(starts: Sequence[Start]) -> NoReturn:
+        calls.extend(starts)
         raise SystemExit(0)
 
     monkeypatch.setattr(control, "serve", serve)
@@ -56,7 +54,7 @@ def write_release(directory: Path, **changes: Any) -> None:
 
 
 def test_a_release_is_served_from_where_it_lies_in_a_home_of_its_own_name(
-    tmp_path: Path, started: list[Started]
+    tmp_path: Path, started: list[Start]
 ) -> None:
     directory, build = tmp_path / "tiny-1.4.0", tmp_path / "run"
     write_release(directory)
@@ -72,7 +70,7 @@ def test_a_release_is_served_from_where_it_lies_in_a_home_of_its_own_name(
         "3",
     ]
     assert run(*arguments, "--host", "0.0.0.0") == 0
-    assert started == [(build / "tiny", Target(str(directory), Settings("0.0.0.0", 9393, 9394, 3)))]
+    assert started == [Start(build / "tiny", Target(str(directory), Settings("0.0.0.0", 9393, 9394, 3)))]
 
 
 def serve(build: Path, directory: Path) -> int:
@@ -80,7 +78,7 @@ def serve(build: Path, directory: Path) -> int:
 
 
 def test_of_a_release_that_which_was_judged_for_this_processor_is_served(
-    tmp_path: Path, started: list[Started], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, started: list[Start], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = tmp_path / "tiny"
     write_release(directory, level="AVX512_CORE_VNNI", levels=["AVX2"])
@@ -88,7 +86,7 @@ def test_of_a_release_that_which_was_judged_for_this_processor_is_served(
         write_release(directory / place)
     monkeypatch.setattr(cpu, "levels", lambda: ("AVX2",))
     assert serve(tmp_path / "run", directory) == 0
-    assert [target.release for _, target in started] == [str(directory / "levels" / "AVX2")]
+    assert [start.target.release for start in started] == [str(directory / "levels" / "AVX2")]
 
 
 @pytest.fixture
@@ -101,10 +99,10 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def test_a_bundle_of_whatever_name_is_served_as_it_was_released(
-    bundle: Path, tmp_path: Path, started: list[Started], capsys: pytest.CaptureFixture[str]
+    bundle: Path, tmp_path: Path, started: list[Start], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert serve(tmp_path / "run", bundle) == 0
-    assert [target.release for _, target in started] == [str(bundle / "release")]
+    assert [start.target.release for start in started] == [str(bundle / "release")]
     with (bundle / "release" / release.RELEASE_FILE).open("a") as file:
         file.write("# changed\n")
     assert serve(tmp_path / "run", bundle) == 12
@@ -116,7 +114,7 @@ def test_a_bundle_of_whatever_name_is_served_as_it_was_released(
     ("left", "serves"), [("tiny", "fp32"), ("other", "release")], ids=["this release", "another one"]
 )
 def test_a_restart_takes_back_no_rollback_to_fp32_of_this_release(
-    left: str, serves: str, tmp_path: Path, started: list[Started]
+    left: str, serves: str, tmp_path: Path, started: list[Start]
 ) -> None:
     for name in ("tiny", "other"):
         write_release(tmp_path / name)
@@ -125,11 +123,19 @@ def test_a_restart_takes_back_no_rollback_to_fp32_of_this_release(
     settings = Settings("127.0.0.1", 9393, 9394)
     deployed.record(tmp_path / "run" / "tiny", Target(str(tmp_path / left), settings, "fp32"))
     assert serve(tmp_path / "run", tmp_path / "tiny") == 0
-    assert [target.variant for _, target in started] == [serves]
+    assert [start.target.variant for start in started] == [serves]
+
+
+def test_releases_of_several_pipelines_are_served_together(tmp_path: Path, started: list[Start]) -> None:
+    write_release(tmp_path / "tiny")
+    write_release(tmp_path / "cls", name="cls")
+    arguments = [f"--release={tmp_path / name}" for name in ("tiny", "cls")]
+    assert run(*arguments, "--build", str(tmp_path / "run")) == 0
+    assert [start.home.name for start in started] == ["tiny", "cls"]
 
 
 def test_what_is_no_release_is_not_served(
-    tmp_path: Path, started: list[Started], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, started: list[Start], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--release", str(tmp_path), "--json") == 7
     assert json.loads(capsys.readouterr().out)["message"] == "this is no rendered release"

@@ -139,7 +139,7 @@ def test_prometheus_reads_the_metrics_and_they_count_what_was_asked(deployment: 
         assert {"det", "rec"} <= set(models)
         assert all(models[name]["precision"] and models[name]["digest"] for name in ("det", "rec"))
         samples = families["serving_requests"].samples
-        wanted = {"protocol": "http", "code": "200"}
+        wanted = {"pipeline": "ocr", "protocol": "http", "code": "200"}
         return sum(sample.value for sample in samples if sample.labels == wanted)
 
     before = answered()

@@ -85,7 +85,11 @@ def _status_routes(lobby: Lobby, exposition: Exposition) -> APIRouter:
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
-    @router.get("/readyz", summary="Whether, of each pipeline, a replica answered a golden inference of late")
+    @router.get(
+        "/readyz",
+        summary="Whether, of each pipeline or of `model`, a replica answered a golden inference of late",
+        responses={404: {"model": schemas.ErrorBody}, 503: {"model": dict[str, str]}},
+    )
     async def readyz(model: str = "") -> Response:
         ready = lobby.of(model).ready if model else lobby.ready
         return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
