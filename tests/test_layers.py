@@ -51,7 +51,7 @@ RANKS = {
     "cli": 8,
 }
 OWNERS = {
-    # Of `conversion`, the script that runs in an environment of its own.
+    # Of `conversion`, the scripts that run in environments of their own.
     "paddle": {"engines", "conversion"},
     "x2paddle": {"conversion"},
     "onnxruntime": {"conversion"},

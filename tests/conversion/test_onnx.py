@@ -14,7 +14,7 @@ import pytest
 
 from tests.scaffold.models import model
 from toolkit.console import Console
-from toolkit.conversion import environment, onnx
+from toolkit.conversion import environment, onnx, script
 from toolkit.conversion.onnx import Converted
 from toolkit.engines.inspection import Inspection
 from toolkit.errors import ChildError, ModelError
@@ -32,8 +32,8 @@ TRIALS = [{"x": (1, 3)}]
 BEGIN = """
 import json, os, sys
 from pathlib import Path
-order = json.loads(Path(sys.argv[1]).read_text())
-answer = Path(sys.argv[2])
+order = json.loads(Path(sys.argv[2]).read_text())
+answer = Path(sys.argv[3])
 print("x2paddle prints much")
 """
 CONVERT = f"""
@@ -66,7 +66,7 @@ class Place:
             return Path(sys.executable)
 
         monkeypatch.setattr(environment, "ensure", ensure)
-        monkeypatch.setattr(onnx, "_SCRIPT", self.script)
+        monkeypatch.setattr(script, "SCRIPT", self.script)
 
     def convert(self, found: Inspection, code: str = CONVERT) -> Converted:
         self.script.write_text(BEGIN + code)

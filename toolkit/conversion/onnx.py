@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from toolkit import child, process
 from toolkit.console import Console
-from toolkit.conversion import environment
+from toolkit.conversion import script
+from toolkit.conversion.script import Trials, Work
 from toolkit.engines.inspection import Inspection
 from toolkit.engines.signature import Signature
-from toolkit.errors import ChildError, ModelError
+from toolkit.errors import ModelError
 from toolkit.store import digest
-from toolkit.store.artifact import Key, Store
+from toolkit.store.artifact import Store
 
 LOCK = Path(__file__).resolve().parents[2] / "requirements-onnx.lock"
 
-_SCRIPT = Path(__file__).with_name("isolated.py")
-_STAGE = "onnx"
+_OTHERWISE = (
+    "export the network from its framework again, with operator set 13 and fixed sizes (x2paddle knows the sets 7 to "
+    "15); or from Paddle, with paddle.jit.save"
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Converted:
         directory: with `model.pdmodel` and `model.pdiparams`.
         source: the ONNX file.
         sha256: of that file.
-        info: what the conversion reported, see `isolated.py`.
+        info: what the conversion reported, see `isolated/converters/from_onnx.py`.
     """
 
     directory: Path
@@ -84,51 +82,24 @@ class Converted:
 
 
 def convert(
-    found: Inspection,
-    trials: Sequence[Mapping[str, Sequence[int]]],
-    store: Store,
-    logs: Path,
-    console: Console,
+    found: Inspection, trials: Trials, store: Store, logs: Path, console: Console, otherwise: str = _OTHERWISE
 ) -> Converted:
     """The ONNX model `found` as a Paddle model, from the store or converted now.
 
     Args:
         trials: shapes of all inputs, for each comparison with ONNX Runtime.
         logs: directory for what the converter prints, and the making of its environment.
+        otherwise: what to do about a model that cannot be converted.
 
     Raises:
         ModelError: it cannot be converted, or its answers differ from those of ONNX Runtime; a file or the lock is
             missing.
         ChildError: the converter died, or its environment cannot be made.
     """
-    if not LOCK.is_file():
-        raise ModelError(
-            "ONNX models are converted in a checkout of the toolkit only: here is no lock of what converts them",
-            where=str(LOCK),
-            remedy="run `make new` in a checkout, and bring the pipeline's folder, which is complete",
-        )
     source = Path(found.program)
     files = {name: digest.of_file(path) for name, path in _files(found).items()}
-    key = Key(
-        _STAGE,
-        "model",
-        {
-            "files": files,
-            "trials": [{name: list(shape) for name, shape in trial.items()} for trial in trials],
-            "lock": digest.of_file(LOCK),
-            "code": digest.of_code(_SCRIPT),
-        },
-    )
-    made = store.get(key)
-    if made is None:
-        python = environment.ensure(store, LOCK, logs / "environment.log", console)
-
-        def build(directory: Path) -> Mapping[str, Any]:
-            order = {"model": str(source.resolve()), "target": str(directory), "trials": trials}
-            with console.working("convert", "onnx"):
-                return _run(python, order, source, logs / "onnx.log")
-
-        made = store.build(key, build)
+    work = Work("onnx", LOCK, {"model": source}, files, trials, otherwise)
+    made = script.done(work, store, logs, console)
     return Converted(made.path, source, files[source.name], made.info)
 
 
@@ -148,39 +119,3 @@ def _files(found: Inspection) -> dict[str, Path]:
                 remedy="copy it with the .onnx file, or export the model again",
             )
     return paths
-
-
-def _run(python: Path, order: Mapping[str, Any], source: Path, log: Path) -> Mapping[str, Any]:
-    """What the script answers, run by the interpreter of its environment."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".onnx-", dir=log.parent) as scratch, log.open("wb") as output:
-        request, answer = Path(scratch) / "request.json", Path(scratch) / "answer.json"
-        request.write_text(json.dumps(order), encoding="utf-8")
-        argv = [str(python), "-I", "-u", str(_SCRIPT), str(request), str(answer)]
-        variables = {**environment.ISOLATED, "GLOG_minloglevel": "2", "TMPDIR": scratch}
-        running = process.start(
-            argv, env=variables, cwd=Path(scratch), stdout=output, stderr=subprocess.STDOUT
-        )
-        try:
-            code = running.wait()
-        finally:
-            process.stop_group(running.pid, grace=0)
-            running.wait()
-        told = json.loads(answer.read_text(encoding="utf-8")) if answer.is_file() else None
-    if told is None:
-        raise _died(code, log)
-    if "refused" in told:
-        raise ModelError(
-            told["refused"]["message"], where=str(source), remedy=f"{told['refused']['remedy']}. Log: {log}"
-        )
-    result: Mapping[str, Any] = told
-    return result
-
-
-def _died(code: int, log: Path) -> ChildError:
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    return ChildError(
-        f"the converter {how} without an answer; its last lines:\n{child.tail(log)}",
-        where=str(log),
-        remedy="the whole output is in the log file; out of memory is the usual reason for SIGKILL",
-    )

@@ -1,41 +1,27 @@
-"""Converts an ONNX model with x2paddle, and compares the answers of both. A script, not a module of the toolkit's.
+"""An ONNX model as one of Paddle 2, by x2paddle, compared with it in ONNX Runtime.
 
-    python -I isolated.py REQUEST ANSWER
-
-It runs in the environment of `requirements-onnx.lock` and imports nothing of the toolkit. REQUEST is a JSON file:
-
-    model: the ONNX file
-    target: an empty directory, which gets model.pdmodel and model.pdiparams
-    trials: shapes of all inputs by their names, for each comparison
-
-ANSWER, written whole or not at all, has `refused` (`message`, `remedy`), or `versions` of the packages, `opset` as
-declared and as converted, the names of `inputs` by those in the Paddle program and of `outputs` in its order, why it is
-`fixed` to the sizes of the first trial (null: it is not), and `trials`: each with its `shapes`, and `differences` by
-output, or why ONNX Runtime did not run (`skipped`).
+Runs in the environment of `requirements-onnx.lock`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import importlib.metadata
-import json
 import re
 import shutil
-import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-import numpy as np
 import onnx
 import onnxruntime
 from onnx import numpy_helper, version_converter
 
-# By how much floats of an output may differ, as a share of its largest value, and beside that; see docs/onnx.md.
-TOLERANCE, _LEAST = 1e-4, 1e-6
+from .comparison import Side, Trials, compared
+from .refusal import OTHER_SIZES, RefusedError, first_line
+from .runtimes import PROVIDER, onnx_session, paddle_answers, paddle_predictor
 
 # The newest operator set that x2paddle 1.6.0 knows; it reads a newer one as if it were this.
 _NEWEST_OPSET = 15
@@ -43,29 +29,6 @@ _NEWEST_OPSET = 15
 _PREFIX = "x2paddle_"
 _VERSIONS = ("x2paddle", "onnx", "onnxruntime", "paddlepaddle")
 _OWN_DOMAINS = ("", "ai.onnx")
-_DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
-_PROVIDER = "CPUExecutionProvider"
-_PR_SET_PDEATHSIG = 1
-
-_OTHERWISE = (
-    "export the network from its framework again, with operator set 13 and fixed sizes (x2paddle knows the sets 7 to "
-    "15); or from Paddle, with paddle.jit.save"
-)
-
-_OTHER_SIZES = (
-    "give sizes that suit the model where it leaves any open: "
-    "ARGS='--shape x=1,3,320,320', x the input's own name"
-)
-
-Trials = Sequence[Mapping[str, Sequence[int]]]
-
-
-class RefusedError(Exception):
-    """The model cannot be converted, or not be trusted after that."""
-
-    def __init__(self, message: str, remedy: str = _OTHERWISE) -> None:
-        super().__init__(message)
-        self.remedy = remedy
 
 
 class UnknownOperatorError(RefusedError):
@@ -73,14 +36,22 @@ class UnknownOperatorError(RefusedError):
 
 
 def convert(model: str, target: str, trials: Trials) -> dict[str, Any]:
-    """Convert and compare; what ANSWER has.
+    """Convert and compare. What x2paddle cannot do with open sizes is done with those of the first trial.
 
-    What x2paddle cannot do with open sizes is done with those of the first trial.
+    Args:
+        model: the ONNX file.
+        target: an empty directory, which gets `model.pdmodel` and `model.pdiparams`.
+        trials: shapes of all inputs by their names, for each comparison.
+
+    Returns:
+        `versions` of the packages, `opset` as declared and as converted, the names of `inputs` by those in the Paddle
+        program and of `outputs` in its order, why it is `fixed` to the sizes of the first trial (None: it is not), and
+        `trials` as `compared` gives them.
 
     Raises:
         RefusedError: the model cannot be converted, or answers otherwise than in ONNX Runtime.
     """
-    session = _session(model)
+    session = onnx_session(model)
     loaded = onnx.load(model)
     declared = _opset(loaded)
     if declared > _NEWEST_OPSET:
@@ -125,7 +96,7 @@ def _attempt_fixed(
 
 
 def _attempt(session: Any, model: Any, target: Path, trials: Trials, prefix: str = "open") -> dict[str, Any]:
-    """Convert `model` and compare it with the original in `session`; what ANSWER has of that.
+    """Convert `model` and compare it with the original in `session`; what `convert` returns of that.
 
     Args:
         prefix: of all names; Paddle keeps those of parameters to the end of the process.
@@ -134,13 +105,18 @@ def _attempt(session: Any, model: Any, target: Path, trials: Trials, prefix: str
     target.mkdir()
     plain, names = _plainly_named(model, prefix)
     _translate(plain, names, target)
-    predictor = _predictor(target)
+    predictor = paddle_predictor(target / "model.pdmodel", target / "model.pdiparams")
     inputs = {name: names[name.removeprefix(_PREFIX)] for name in predictor.get_input_names()}
+    expected = Side("ONNX Runtime", lambda feed: session.run(None, dict(feed)))
+    found = Side(
+        "the converted model",
+        lambda feed: paddle_answers(predictor, {name: feed[own] for name, own in inputs.items()}),
+    )
     return {
         "inputs": inputs,
         "outputs": [item.name for item in session.get_outputs()],
         "fixed": None,
-        "trials": list(_compared(session, predictor, inputs, trials)),
+        "trials": list(compared(expected, found, session, trials)),
     }
 
 
@@ -167,22 +143,13 @@ def _fixed(model: Any, shapes: Mapping[str, Sequence[int]]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         options.optimized_model_filepath = f"{folder}/model.onnx"
         try:
-            onnxruntime.InferenceSession(fixed.SerializeToString(), options, providers=[_PROVIDER])
+            onnxruntime.InferenceSession(fixed.SerializeToString(), options, providers=[PROVIDER])
         except Exception as error:
             tried = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
             raise RefusedError(
-                f"ONNX Runtime does not take {tried}: {_first_line(error)}", _OTHER_SIZES
+                f"ONNX Runtime does not take {tried}: {first_line(error)}", OTHER_SIZES
             ) from error
         return onnx.load(options.optimized_model_filepath)
-
-
-def _session(model: str) -> Any:
-    try:
-        return onnxruntime.InferenceSession(model, providers=[_PROVIDER])
-    except Exception as error:
-        raise RefusedError(
-            f"ONNX Runtime {onnxruntime.__version__} does not load the model: {_first_line(error)}"
-        ) from error
 
 
 def _opset(model: Any) -> int:
@@ -201,7 +168,7 @@ def _downgraded(model: Any) -> Any:
     try:
         return version_converter.convert_version(model, _NEWEST_OPSET)
     except Exception as error:
-        sys.stdout.write(f"not to be had in operator set {_NEWEST_OPSET}: {_first_line(error)}\n")
+        sys.stdout.write(f"not to be had in operator set {_NEWEST_OPSET}: {first_line(error)}\n")
         return model
 
 
@@ -267,7 +234,7 @@ def _untranslated(error: BaseException, names: Mapping[str, str]) -> str:
     # It prints what is wrong with a program that it wrote, and exits with 0; elsewhere it names the operator alone.
     chain = [item for item in (error, error.__context__) if item is not None]
     told = ", after ".join(
-        _first_line(item) for item in (chain[-1:] if isinstance(error, SystemExit) else chain)
+        first_line(item) for item in (chain[-1:] if isinstance(error, SystemExit) else chain)
     )
     told = re.sub(rf"(?:{_PREFIX})?((?:open|fixed)_\d+)", lambda found: names.get(found[1], found[0]), told)
     return f"x2paddle {importlib.metadata.version('x2paddle')} cannot convert the model: {told}"
@@ -287,129 +254,3 @@ def _refuse_unsupported(mapper: Any) -> bool:
             f"x2paddle does not know these operators of the model: {', '.join(others)}"
         )
     return True
-
-
-def _predictor(folder: Path) -> Any:
-    """The converted model in native FP32, which is what the toolkit holds everything else against."""
-    from paddle import inference
-
-    config = inference.Config(str(folder / "model.pdmodel"), str(folder / "model.pdiparams"))
-    config.disable_mkldnn()
-    config.disable_glog_info()
-    return inference.create_predictor(config)
-
-
-def _compared(
-    session: Any, predictor: Any, inputs: Mapping[str, str], trials: Trials
-) -> Iterator[dict[str, Any]]:
-    """How far the answers to the same arrays are apart, for each trial.
-
-    Raises:
-        RefusedError: too far, or one of both does not answer.
-    """
-    generator = np.random.default_rng(0)
-    reason = ""
-    compared = False
-    for shapes in trials:
-        feed = {item.name: _values(generator, item.type, shapes[item.name]) for item in session.get_inputs()}
-        tried = ", ".join(f"{name} {list(array.shape)}" for name, array in feed.items())
-        try:
-            expected = session.run(None, feed)
-        except Exception as error:
-            reason = _first_line(error)
-            yield {"shapes": dict(shapes), "skipped": reason}
-            continue
-        compared = True
-        found = _answers(predictor, {name: feed[own] for name, own in inputs.items()}, tried)
-        outputs = [item.name for item in session.get_outputs()]
-        differences = {
-            name: _difference(name, left, right, tried) for name, left, right in zip(outputs, expected, found)
-        }
-        yield {"shapes": dict(shapes), "differences": differences}
-    if not compared:
-        raise RefusedError(
-            f"the answers cannot be compared, since ONNX Runtime does not take {tried}: {reason}",
-            _OTHER_SIZES,
-        )
-
-
-def _values(generator: Any, type_: str, shape: Sequence[int]) -> Any:
-    """Floats are noise around a mean of its own for each sample and channel, since noise alone is the same to a network
-    that averages; integers zeros and ones, which every vocabulary has; bytes anything.
-    """
-    if type_ in _DTYPES:
-        means = generator.standard_normal([*shape[:2], *(1 for _ in shape[2:])])
-        return (means + generator.standard_normal(shape)).astype(_DTYPES[type_])
-    try:
-        dtype = np.dtype(type_[len("tensor(") : -1])
-    except TypeError:
-        raise RefusedError(
-            f"an input is of {type_}, for which no values can be made to compare answers with"
-        ) from None
-    return generator.integers(0, 256 if dtype == np.uint8 else 2, shape).astype(dtype)
-
-
-def _answers(predictor: Any, feed: Mapping[str, Any], tried: str) -> list[Any]:
-    """The outputs, in the program's order."""
-    try:
-        for name, array in feed.items():
-            predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(array))
-        predictor.run()
-    except Exception as error:
-        traceback.print_exc()
-        raise RefusedError(
-            f"the converted model does not run with {tried}, which ONNX Runtime does: {_first_line(error)}"
-        ) from error
-    return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
-
-
-def _difference(name: str, expected: Any, found: Any, tried: str) -> float:
-    """The largest, as a share of the largest value that is expected.
-
-    Raises:
-        RefusedError: it is more than may be.
-    """
-    if expected.shape != found.shape:
-        raise RefusedError(
-            f"the converted model gives {name} {list(found.shape)}, ONNX Runtime {list(expected.shape)}, with {tried}"
-        )
-    left, right = expected.astype("float64"), found.astype("float64")
-    finite = np.isfinite(left)
-    if not np.array_equal(left[~finite], right[~finite], equal_nan=True):
-        raise RefusedError(
-            f"of {name}, other values are infinite or no numbers than in ONNX Runtime, with {tried}"
-        )
-    largest = float(np.max(np.abs(left[finite]), initial=0))
-    difference = float(np.max(np.abs(left[finite] - right[finite]), initial=0))
-    allowed = TOLERANCE * largest + _LEAST if expected.dtype.kind == "f" else 0
-    if not difference <= allowed:
-        raise RefusedError(
-            f"{name} of the converted model differs from ONNX Runtime's by up to {difference:.3g}, where the largest "
-            f"value is {largest:.3g} and {allowed:.1g} may be, with {tried}"
-        )
-    return difference / largest if largest else 0.0
-
-
-def _first_line(error: BaseException) -> str:
-    """What an error says, without stack traces and the like; Paddle puts its sentence last."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = next((line for line in lines if "Error:" in line), lines[0] if lines else "")
-    kind = type(error).__name__
-    return (told if told.startswith(f"{kind}:") else f"{kind}: {told}")[:400]
-
-
-def main(request: str, answer: str) -> None:
-    """Do what the file `request` says, and write `answer`."""
-    # So that nothing is left when the toolkit is killed.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    try:
-        outcome = convert(**json.loads(Path(request).read_text(encoding="utf-8")))
-    except RefusedError as error:
-        outcome = {"refused": {"message": str(error), "remedy": error.remedy}}
-    partial = Path(f"{answer}.partial")
-    partial.write_text(json.dumps(outcome), encoding="utf-8")
-    partial.replace(answer)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
