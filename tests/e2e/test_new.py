@@ -104,7 +104,7 @@ def save(name, tail, opset=13, size=(96, 96)):
         width, x = wider, f"/relu_{number}"
     weights += [weight("head.w", 10, width), weight("head.b", 10), weight("slope", 10)]
     weights += [weight("w", width), weight("b", width)]
-    weights += [constant("two", np.float32(2)), constant("little", np.float32(1e-5))]
+    weights += [constant("two", np.float32(2)), constant("little", np.float32(1e-5)), constant("always", True)]
     nodes += [
         # With what PyTorch says of it, needless as it is.
         node("MaxPool", [x], ["most"], kernel_shape=[2, 2], strides=[2, 2], dilations=[1, 1]),
@@ -125,6 +125,11 @@ def save(name, tail, opset=13, size=(96, 96)):
 
 softmax = [node("Softmax", ["raw"], ["scores"], axis=1)]
 save("known", softmax, opset=17)
+def branch(name):
+    out = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 10])
+    return helper.make_graph([node("Relu", ["raw"], [name])], name, [], [out])
+
+save("branch", [node("If", ["always"], ["scores"], then_branch=branch("one"), else_branch=branch("other"))])
 save("unknown", [node("Celu", ["raw"], ["scores"])])
 save("wrong", [node("PRelu", ["raw", "slope"], ["scores"])])
 save("tomorrow", softmax, opset=99)
@@ -256,6 +261,7 @@ def test_an_onnx_model_is_served_in_int8_if_its_answers_are_those_of_onnx_runtim
         return done.stderr
 
     assert "x2paddle does not know these operators of the model: Celu" in refused("unknown")
+    assert "of the model, its loops and branches: If" in refused("branch")
     assert "scores of the converted model differs from ONNX Runtime's by up to " in refused("wrong")
     assert "does not load the model" in refused("tomorrow")
 

@@ -53,6 +53,7 @@ def convert(model: str, target: str, trials: Trials) -> dict[str, Any]:
     """
     session = onnx_session(model)
     loaded = onnx.load(model)
+    _refuse_branches(loaded)
     declared = _opset(loaded)
     if declared > _NEWEST_OPSET:
         loaded = _downgraded(loaded)
@@ -238,6 +239,17 @@ def _untranslated(error: BaseException, names: Mapping[str, str]) -> str:
     )
     told = re.sub(rf"(?:{_PREFIX})?((?:open|fixed)_\d+)", lambda found: names.get(found[1], found[0]), told)
     return f"x2paddle {importlib.metadata.version('x2paddle')} cannot convert the model: {told}"
+
+
+def _refuse_branches(model: Any) -> None:
+    """Before x2paddle would: what is within them has names of tensors, too."""
+    holders = {
+        node.op_type for node in model.graph.node if any(item.HasField("g") for item in node.attribute)
+    }
+    if holders:
+        raise UnknownOperatorError(
+            f"x2paddle does not know these operators of the model, its loops and branches: {', '.join(sorted(holders))}"
+        )
 
 
 def _refuse_unsupported(mapper: Any) -> bool:
