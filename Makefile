@@ -231,6 +231,11 @@ lock: venv ## Resolve setup.cfg into requirements.lock again (ARGS=--upgrade for
 	    --python $(BIN)/python --python-version 3.9 --python-platform x86_64-unknown-linux-gnu \
 	    --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
 	    --output-file requirements-onnx.lock $(ARGS)
+	@$(BIN)/uv pip compile requirements-pir.in --quiet \
+	    --python $(BIN)/python --python-version 3.9 --python-platform x86_64-unknown-linux-gnu \
+	    --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+	    --no-emit-package onnxoptimizer --no-emit-package polygraphy \
+	    --output-file requirements-pir.lock $(ARGS)
 schema: venv ## Write the JSON schema of pipeline.yml
 	@$(TOOLKIT) schema $(ARGS)
 clean: venv ## Remove BUILD and the caches; refuses while a service of BUILD runs

@@ -54,6 +54,7 @@ OWNERS = {
     # Of `conversion`, the scripts that run in environments of their own.
     "paddle": {"engines", "conversion"},
     "x2paddle": {"conversion"},
+    "paddle2onnx": {"conversion"},
     "onnxruntime": {"conversion"},
     "openvino": {"engines"},
     "paddleslim": {"engines"},

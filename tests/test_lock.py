@@ -84,7 +84,7 @@ def test_the_lock_names_no_host_and_no_path() -> None:
     assert [comment for comment in comments if "/" in comment] == []
 
 
-@pytest.mark.parametrize("name", ["onnx", "device"])
+@pytest.mark.parametrize("name", ["onnx", "pir", "device"])
 def test_locks_for_elsewhere_are_pinned_with_hashes_too_and_name_no_place(name: str) -> None:
     text = (ROOT / f"requirements-{name}.lock").read_text()
     found = re.findall(r"^([^\s#].*?) \\\n((?:    .*\n)*)", text, flags=re.MULTILINE)
@@ -98,6 +98,12 @@ def test_locks_for_elsewhere_are_pinned_with_hashes_too_and_name_no_place(name: 
             assert wanted.specifier.contains(versions[canonicalize_name(wanted.name)])
     assert all(trace not in text for trace in ("://", "--index-url", "--find-links", "file:", " @ "))
     assert "#    make lock\n" in text
+
+
+def test_what_installs_packages_by_itself_is_not_where_paddle2onnx_would_use_it() -> None:
+    pins = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements-pir.lock").read_text(), flags=re.MULTILINE)
+    assert "paddle2onnx" in pins
+    assert not {"polygraphy", "onnxoptimizer"} & set(pins)
 
 
 def test_make_lock_is_what_the_lock_says_made_it() -> None:

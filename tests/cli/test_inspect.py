@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from tests.scaffold.models import classifier, model
 from toolkit.cli import inspect as command
-from toolkit.cli.result import Failed
+from toolkit.engines.formats import Format
 from toolkit.engines.inspection import Inspection, LayerFound
 from toolkit.scaffold import look
 
@@ -50,24 +50,20 @@ def test_programs_read_one_object(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found["format"], found["like"], found["int8_share"]) == ("paddle", "classification", 0.5)
 
 
-def test_what_cannot_be_deployed_is_told_and_then_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = invoke(monkeypatch, model({"x": (1, 3)}, {"y": (1, 3)}, format_="pir"))
-    assert "program of Paddle 3" in result.output
-    assert isinstance(result.exception, Failed)
-    assert result.exception.error["exit_code"] == 6
-    assert "FLAGS_enable_pir_api=0" in result.exception.error["remedy"]
-    assert result.exception.result["format"] == "pir"
-
-
-def test_of_an_onnx_model_it_is_told_at_the_end_what_make_new_does_with_it(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("kind", "title", "conversion"),
+    [
+        ("onnx", "ONNX model", "converts it with x2paddle, in an environment"),
+        ("pir", "program of Paddle 3", "converts it to ONNX with paddle2onnx, and that with x2paddle"),
+    ],
+)
+def test_of_a_model_of_another_kind_it_is_told_at_the_end_what_make_new_does_with_it(
+    monkeypatch: pytest.MonkeyPatch, kind: Format, title: str, conversion: str
 ) -> None:
-    result = invoke(monkeypatch, model({"x": (1, 3)}, {"y": (1, 3)}, format_="onnx"))
+    result = invoke(monkeypatch, model({"x": (1, 3)}, {"y": (1, 3)}, format_=kind))
     assert result.exit_code == 0
-    assert "ONNX model" in result.output
-    assert result.output.splitlines()[-1].startswith(
-        "make new     converts it with x2paddle, in an environment"
-    )
+    assert title in result.output
+    assert result.output.splitlines()[-1].startswith(f"make new     {conversion}")
 
 
 def test_what_is_not_there_is_an_error_of_its_own(tmp_path: Path) -> None:

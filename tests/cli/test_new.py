@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from toolkit import spec
 from toolkit.cli import new as command
 from toolkit.console import Console
 from toolkit.conversion.onnx import Converted
+from toolkit.engines.formats import Format
 from toolkit.engines.inspection import Inspection
 from toolkit.errors import DataError, ModelError, SpecError
 from toolkit.scaffold import look
@@ -114,24 +116,23 @@ def test_a_shape_that_the_model_does_not_run_with_leads_to_the_option_that_gives
     assert "--shape" in str(result.exception.remedy)
 
 
-def test_what_cannot_be_deployed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(look, "inspect", lambda path: model({"x": (1,)}, {"y": (1,)}, format_="pir"))
-    result = invoke(tmp_path)
-    assert isinstance(result.exception, ModelError)
-    assert "FLAGS_enable_pir_api=0" in str(result.exception.remedy)
-
-
 class Conversion:
     """The conversion of an ONNX model into the shipped classifier, whose input has another name."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.trials: Any = None
         inspected = look.inspect
-        self.onnx = model({"image in": (-1, 3, -1, -1)}, {"scores": (-1, 2)}, format_="onnx")
+        given: dict[str, Format] = {".onnx": "onnx", ".json": "pir"}
+        tensors: Any = {"image in": (-1, 3, -1, -1)}, {"scores": (-1, 2)}
         monkeypatch.setattr(
-            look, "inspect", lambda path: self.onnx if path.suffix == ".onnx" else inspected(path)
+            look,
+            "inspect",
+            lambda path: (
+                model(*tensors, format_=given[path.suffix]) if path.suffix in given else inspected(path)
+            ),
         )
         monkeypatch.setattr(command.onnx, "convert", self.convert)
+        monkeypatch.setattr(command.pir, "convert", self.convert_program)
 
     def convert(
         self, found: Inspection, trials: Any, store: Store, logs: Path, console: Console
@@ -147,6 +148,12 @@ class Conversion:
             "trials": [compared],
         }
         return Converted(CLASSIFIER, Path("mine.onnx"), "0" * 64, info)
+
+    def convert_program(self, found: Inspection, *rest: Any) -> Converted:
+        made = self.convert(found, *rest)
+        versions = {"paddlepaddle": "3.3.1", "paddle2onnx": "2.1.0"}
+        before = {"versions": versions, "trials": made.info["trials"]}
+        return replace(made, source=Path("mine.json"), info={**made.info, "pir": before})
 
 
 def test_an_onnx_model_is_converted_and_its_pipeline_complete(
@@ -167,6 +174,21 @@ def test_an_onnx_model_is_converted_and_its_pipeline_complete(
     text = (folder / "pipeline.yml").read_text()
     assert "# The model's own: image in float32 [-1, 3, -1, -1]" in text
     assert "# Converted from mine.onnx" in text
+
+
+def test_a_program_of_paddle_3_goes_through_onnx_and_its_pipeline_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Conversion(monkeypatch)
+    arguments = ("--shape", "image in=1,3,48,192")
+    result = invoke(tmp_path / "pipelines", *arguments, source=Path("mine.json"))
+    assert result.exit_code == 0, result.output
+    assert "compared     ONNX: as Paddle 3.3.1, to 2e-06 of the largest value" in result.output
+    assert "compared     result: as ONNX Runtime 1.19.2, to 2e-06 of the largest value" in result.output
+    origin = f"from mine.json (SHA-256 {'0' * 64}) by paddle2onnx 2.1.0 with Paddle 3.3.1, and x2paddle 1.6.0"
+    folder = tmp_path / "pipelines" / "mine"
+    for name in ("pipeline.yml", "README.md"):
+        assert origin in " ".join((folder / name).read_text().replace("#", "").split())
 
 
 def test_programs_read_what_an_onnx_model_was_converted_by(

@@ -19,7 +19,7 @@ from tests.e2e.harness import ROOT, free_port
 from tests.processes import processes_of
 from toolkit.client import GrpcClient, HttpClient
 from toolkit.console import Console
-from toolkit.conversion import environment, onnx
+from toolkit.conversion import environment, onnx, pir
 from toolkit.images import variations
 from toolkit.store.artifact import Store
 
@@ -29,7 +29,8 @@ PHOTOGRAPHS = {
     "foolbox": "data/imagenet_*.jpg",
 }
 
-# Layers of a user, the second one without an image in it, and a network of paddle.vision, for images of any size.
+# Layers of a user, the second one without an image in it, the third with what paddle2onnx does not know, and a network
+# of paddle.vision, for images of any size.
 SAVE = """
 import sys
 import paddle
@@ -59,9 +60,14 @@ class Encoder(paddle.nn.Layer):
         found = self.body(self.words(ids) * scale.unsqueeze([1])).mean(axis=1)
         return paddle.nn.functional.softmax(self.head(found)), found
 
+class Unknown(Small):
+    def forward(self, x):
+        return paddle.digamma(self.head(self.body(x)))
+
 paddle.seed(1)
 network, inputs = {
     "small": (Small, [([None, 3, 96, 96], "float32", "x")]),
+    "unknown": (Unknown, [([None, 3, 96, 96], "float32", "x")]),
     "encoder": (Encoder, [([None, None], "int64", "Input.IDs"), ([None, 1], "float32", "scale")]),
     "vision": (
         lambda: paddle.vision.models.resnet18(num_classes=20), [([None, 3, None, None], "float32", "x")]
@@ -195,12 +201,12 @@ def place(tmp_path: Path) -> Iterator[Place]:
     assert not left, f"left behind: {left}"
 
 
-def saved(name: str, directory: Path) -> Path:
-    """What paddle.jit.save was given."""
+def saved(name: str, directory: Path, python: Path = Path(sys.executable)) -> Path:
+    """What paddle.jit.save was given, of the Paddle that `python` has."""
     path, code = directory / "models" / name / "inference", directory / "save.py"
     # Paddle reads the source of what it exports.
     code.write_text(SAVE)
-    argv = [sys.executable, str(code), name, str(path)]
+    argv = [str(python), str(code), name, str(path)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return path
@@ -280,6 +286,36 @@ def test_an_onnx_model_is_served_in_int8_if_its_answers_are_those_of_onnx_runtim
     assert result["verdict"]["models"]["net"]["precision"] == "int8"
     assert len(place.answer("predict", "known", next(data.iterdir()))["classes"]) == 5
     place.run("stop", "--model", "known")
+
+
+@pytest.mark.pipelines
+@pytest.mark.timeout(1500)
+def test_a_program_of_paddle_3_is_served_if_its_answers_stay_those_of_paddle_3(place: Place) -> None:
+    store = Store(place.directory / "build" / "store")
+    # As the first `make new` would make it.
+    python = environment.ensure(store, pir.LOCK, place.directory / "environment.log", Console(quiet=True))
+
+    unknown = Path(f"{saved('unknown', place.directory, python)}.json")
+    refusal = place.run("new", "--model", "unknown", "--from", str(unknown), code=6).stderr
+    assert "paddle2onnx 2.1.0 does not know these operators of the program: digamma" in refusal
+    assert "FLAGS_enable_pir_api=0" in refusal
+    assert f"logs{os.sep}pir.log" in refusal
+    assert not (place.directory / "pipelines").exists()
+
+    directory = saved("small", place.directory, python).parent
+    assert not list(directory.glob("*.pdmodel"))
+    said = place.run("new", "--model", "small", "--from", str(directory)).stdout
+    for compared in ("ONNX: as Paddle 3.3.1, to ", "result: as ONNX Runtime 1.19.2, to "):
+        assert said.count(f"compared     {compared}") == 2
+    assert "x: float32 [?, 3, 96, 96]" in said
+    spec = (place.directory / "pipelines" / "small" / "pipeline.yml").read_text()
+    assert "by paddle2onnx 2.1.0 with Paddle 3.3.1, and x2paddle 1.6.0" in spec
+    # The folder is complete in itself.
+    shutil.rmtree(directory)
+    place.deploy("small")
+    (image, *_) = variations.photographs(PHOTOGRAPHS)
+    assert len(place.answer("predict", "small", image)["classes"]) == 5
+    place.run("stop", "--model", "small")
 
 
 @pytest.mark.pipelines

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
 import click
 
-from toolkit.cli import result as results
 from toolkit.cli import show
 from toolkit.cli.options import json_option
+from toolkit.engines.formats import Format
 from toolkit.engines.inspection import Inspection
 from toolkit.engines.signature import Tensor
 from toolkit.scaffold import kinds, look
 
 _TYPES_SHOWN = 12
 _ANY = "?"
-_CONVERSION = (
-    "converts it with x2paddle, in an environment of its own that is made once, and takes the result if its answers "
-    "are those of ONNX Runtime"
-)
+_CONVERSIONS: Mapping[Format, str] = {
+    "onnx": "converts it with x2paddle, in an environment of its own that is made once, and takes the result if its "
+    "answers are those of ONNX Runtime",
+    "pir": "converts it to ONNX with paddle2onnx, and that with x2paddle, in environments of their own that are made "
+    "once, and takes the result if either gives the answers of what it was made of",
+}
 
 
 @click.command("inspect")
@@ -31,27 +33,21 @@ _CONVERSION = (
 def inspect_command(path: Optional[Path], layers: bool, as_json: bool) -> None:
     """Say what is in the model at PATH: inputs, outputs, operators, size, and which layers could run in INT8.
 
-    PATH is the directory of an inference model, one of its files, what paddle.jit.save was given, or an ONNX file. Of
-    programs of Paddle 3 (.json) it says what they are and what keeps them from being deployed, and exits with 6.
-    Nothing is run.
+    PATH is the directory of an inference model, one of its files, what paddle.jit.save was given, a program of Paddle 3
+    (.json), or an ONNX file. Nothing is run.
     """
     if path is None:
         raise click.UsageError("give the PATH of a model (FROM=)")
     found = look.inspect(path)
     guess = kinds.guess(found)
     facts = {**found.to_json(), "title": found.title, "int8_share": found.share, "like": guess.kind}
-    obstacle = found.obstacle()
-    if as_json and obstacle is None:
+    if as_json:
         show.as_json(facts)
-    elif not as_json:
-        click.echo("\n".join(text(found, layers)))
-        click.echo(f"{'kind':<12} {guess.kind}: {guess.reason}")
-        if found.format == "onnx":
-            click.echo(f"{'make new':<12} {_CONVERSION}")
-    if obstacle is not None:
-        failed = results.failure(obstacle)
-        failed.result = facts
-        raise failed
+        return
+    click.echo("\n".join(text(found, layers)))
+    click.echo(f"{'kind':<12} {guess.kind}: {guess.reason}")
+    if found.format in _CONVERSIONS:
+        click.echo(f"{'make new':<12} {_CONVERSIONS[found.format]}")
 
 
 def text(found: Inspection, every_layer: bool = False) -> Iterator[str]:

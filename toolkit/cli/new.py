@@ -13,7 +13,7 @@ import click
 from toolkit.cli import inspect, show
 from toolkit.cli.options import PIPELINES, json_option
 from toolkit.console import Console
-from toolkit.conversion import onnx
+from toolkit.conversion import onnx, pir
 from toolkit.conversion.onnx import Converted
 from toolkit.data import dataset
 from toolkit.engines.inspection import Inspection
@@ -55,7 +55,8 @@ class _Shape(click.ParamType):
     "--from",
     "source",
     type=click.Path(path_type=Path),
-    help="The model: directory of an inference model, its .pdmodel, what paddle.jit.save was given; or an ONNX file.",
+    help="The model: directory of an inference model, its .pdmodel or .json, what paddle.jit.save was given; or an "
+    "ONNX file.",
 )
 @click.option("--like", type=click.Choice(_LIKE), help="Kind of pipeline; default: guessed, and said why.")
 @click.option(
@@ -83,7 +84,7 @@ class _Shape(click.ParamType):
     type=click.Path(path_type=Path),
     default=Path("build"),
     show_default=True,
-    help="Directory of everything that is built, and of what converts ONNX files.",
+    help="Directory of everything that is built, and of what converts models.",
 )
 @json_option
 def new(
@@ -109,7 +110,8 @@ def new(
     complete in itself. A release needs neither.
 
     An ONNX file is converted by x2paddle, in an environment of its own that is made in --build once, and taken only if
-    its answers are those of ONNX Runtime; what was made of it lies in the pipeline's folder.
+    its answers are those of ONNX Runtime; what was made of it lies in the pipeline's folder. A program of Paddle 3
+    (.json) goes through ONNX: paddle2onnx first, taken only if its answers are those of Paddle 3.
 
     With data the deployment tries INT8: it is calibrated with a part of the images, and judged by others. Without, FP32
     is served, since nothing says which values to expect.
@@ -120,11 +122,8 @@ def new(
     if like == "ocr":
         raise _OCR
     found = look.inspect(source)
-    obstacle = found.obstacle()
-    if obstacle is not None:
-        raise obstacle
     made = None
-    if found.format == "onnx":
+    if found.format != "paddle":
         made = _converted(found, dict(shapes), build.resolve(), model, Console(quiet=as_json))
         found = made.named(look.inspect(made.directory))
     guess = kinds.guess(found)
@@ -164,7 +163,7 @@ def new(
 def _converted(
     found: Inspection, shapes: Mapping[str, Sequence[int]], build: Path, model: str, console: Console
 ) -> Converted:
-    """The ONNX model `found` as a Paddle model.
+    """The model `found`, in ONNX or of Paddle 3, as a model of Paddle 2.
 
     Raises:
         ModelError: it cannot be converted, or `shapes` are none of its.
@@ -172,7 +171,8 @@ def _converted(
     """
     plan.check_shapes(found, shapes)
     trials = plan.trials(found, shapes)
-    return onnx.convert(found, trials, Store(build / "store"), build / model / "logs", console)
+    convert = onnx.convert if found.format == "onnx" else pir.convert
+    return convert(found, trials, Store(build / "store"), build / model / "logs", console)
 
 
 def _has_classes(data: Path) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from toolkit.console import Console
 from toolkit.conversion import script
@@ -29,9 +29,10 @@ class Converted:
     """
     Attributes:
         directory: with `model.pdmodel` and `model.pdiparams`.
-        source: the ONNX file.
+        source: the ONNX file, or the program of Paddle 3 that it was made of.
         sha256: of that file.
-        info: what the conversion reported, see `isolated/converters/from_onnx.py`.
+        info: what the conversion reported, see `isolated/converters/from_onnx.py`; also `pir`, what
+            `from_pir.py` beside it reported before, of a program of Paddle 3.
     """
 
     directory: Path
@@ -42,24 +43,22 @@ class Converted:
     @property
     def origin(self) -> str:
         """Of what the Paddle model was made, and by what, for files that people read."""
-        versions = self.info["versions"]
         name = "".join(char if char.isprintable() else "?" for char in self.source.name)
-        return f"from {name} (SHA-256 {self.sha256}) by x2paddle {versions['x2paddle']}" + (
-            ", for the sizes below alone" if self.info["fixed"] else ""
-        )
+        by = f"x2paddle {self.info['versions']['x2paddle']}"
+        if "pir" in self.info:
+            versions = self.info["pir"]["versions"]
+            by = f"paddle2onnx {versions['paddle2onnx']} with Paddle {versions['paddlepaddle']}, and {by}"
+        limit = ", for the sizes below alone" if self.info["fixed"] else ""
+        return f"from {name} (SHA-256 {self.sha256}) by {by}{limit}"
 
     def compared(self) -> list[str]:
-        """What came of the comparison, line by line."""
+        """What came of the comparisons, line by line."""
         runtime = f"ONNX Runtime {self.info['versions']['onnxruntime']}"
-        lines = []
-        for trial in self.info["trials"]:
-            shapes = ", ".join(f"{name} {list(shape)}" for name, shape in trial["shapes"].items())
-            if "skipped" in trial:
-                lines.append(f"{runtime} itself does not take {shapes}: not compared")
-            else:
-                most = max(trial["differences"].values())
-                lines.append(f"as {runtime}, to {most:.1g} of the largest value, with {shapes}")
-        return lines
+        if "pir" not in self.info:
+            return _compared(runtime, self.info["trials"])
+        paddle = f"Paddle {self.info['pir']['versions']['paddlepaddle']}"
+        first = [f"ONNX: {line}" for line in _compared(paddle, self.info["pir"]["trials"])]
+        return first + [f"result: {line}" for line in _compared(runtime, self.info["trials"])]
 
     def notes(self) -> list[str]:
         """What a user should know of the conversion."""
@@ -82,13 +81,20 @@ class Converted:
 
 
 def convert(
-    found: Inspection, trials: Trials, store: Store, logs: Path, console: Console, otherwise: str = _OTHERWISE
+    found: Inspection,
+    trials: Trials,
+    store: Store,
+    logs: Path,
+    console: Console,
+    source: Optional[Path] = None,
+    otherwise: str = _OTHERWISE,
 ) -> Converted:
     """The ONNX model `found` as a Paddle model, from the store or converted now.
 
     Args:
         trials: shapes of all inputs, for each comparison with ONNX Runtime.
         logs: directory for what the converter prints, and the making of its environment.
+        source: the user's file, if the ONNX model was made of that.
         otherwise: what to do about a model that cannot be converted.
 
     Raises:
@@ -96,11 +102,23 @@ def convert(
             missing.
         ChildError: the converter died, or its environment cannot be made.
     """
-    source = Path(found.program)
+    path = Path(found.program)
     files = {name: digest.of_file(path) for name, path in _files(found).items()}
-    work = Work("onnx", LOCK, {"model": source}, files, trials, otherwise)
+    work = Work("onnx", LOCK, source or path, {"model": path}, files, trials, otherwise)
     made = script.done(work, store, logs, console)
-    return Converted(made.path, source, files[source.name], made.info)
+    return Converted(made.path, path, files[path.name], made.info)
+
+
+def _compared(expected: str, trials: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for trial in trials:
+        shapes = ", ".join(f"{name} {list(shape)}" for name, shape in trial["shapes"].items())
+        if "skipped" in trial:
+            lines.append(f"{expected} itself does not take {shapes}: not compared")
+        else:
+            most = max(trial["differences"].values())
+            lines.append(f"as {expected}, to {most:.1g} of the largest value, with {shapes}")
+    return lines
 
 
 def _files(found: Inspection) -> dict[str, Path]:

@@ -29,7 +29,8 @@ class Work:
     Attributes:
         kind: of models that are converted: `onnx`, `pir`; also that of the log and of the artifact.
         lock: of the environment.
-        arguments: the model's files by the names that the script has for them, the one to be named in errors first.
+        source: the user's file, which errors name.
+        arguments: the model's files by the names that the script has for them.
         files: SHA-256 of all the model's files, by their names.
         trials: shapes of all inputs, for each comparison of answers.
         otherwise: what to do about a model that cannot be converted.
@@ -37,15 +38,11 @@ class Work:
 
     kind: str
     lock: Path
+    source: Path
     arguments: Mapping[str, Path]
     files: Mapping[str, str]
     trials: Trials
     otherwise: str
-
-    @property
-    def source(self) -> Path:
-        """The file to be named in errors."""
-        return next(iter(self.arguments.values()))
 
 
 def done(work: Work, store: Store, logs: Path, console: Console) -> Artifact:

@@ -89,7 +89,8 @@ def _paddle3_error(path: Path) -> ModelError:
     return ModelError(
         "this is a Paddle 3 program (PIR, .json), which Paddle 2.6 cannot read",
         where=str(path),
-        remedy="export it again with FLAGS_enable_pir_api=0, which writes a .pdmodel",
+        remedy="`make new MODEL=... FROM=` that file converts it, and writes a pipeline for what it becomes; or export "
+        "it again with FLAGS_enable_pir_api=0, which writes a .pdmodel",
     )
 
 

@@ -25,16 +25,6 @@ _FORMATS: Mapping[Format, str] = {
     "onnx": "ONNX model",
 }
 
-_REMEDIES: Mapping[Format, str] = {
-    "pir": "export it again where it was exported, after `export FLAGS_enable_pir_api=0`: paddle.jit.save and "
-    "paddle.static.save_inference_model then write a .pdmodel, which this toolkit reads. A .json cannot be turned back "
-    "into one (Paddle#74210)",
-}
-
-_OBSTACLES: Mapping[Format, str] = {
-    "pir": "Paddle 2.6.2, which Paddle Serving runs with, has no reader for it",
-}
-
 # Operators that say that somebody else has quantized the model.
 _QUANTIZING = ("quantize_linear", "dequantize_linear", "fake_quantize", "fake_channel_wise_quantize")
 _BRANCHING = ("while", "conditional_block")
@@ -95,16 +85,6 @@ class Inspection:
     def share(self) -> float:
         """Of the values of all weights, those in layers that could run in INT8, 0..1."""
         return sum(layer.values for layer in self.layers if layer.int8) / max(1, self.values)
-
-    def obstacle(self) -> Optional[ModelError]:
-        """Why no pipeline can be made of it, and what to do; None: one can."""
-        if self.format not in _OBSTACLES:
-            return None
-        return ModelError(
-            f"this {self.title} cannot be deployed: {_OBSTACLES[self.format]}",
-            where=self.program,
-            remedy=_REMEDIES[self.format],
-        )
 
     def to_json(self) -> dict[str, Any]:
         """The inspection as a JSON object."""

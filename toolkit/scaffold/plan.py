@@ -30,7 +30,7 @@ COPY = "inference_model"
 # Objects of Kubernetes have names of 63 characters at most, and some of this name and a word.
 _NAME = re.compile(r"[a-z][a-z0-9_]{,39}")
 # Names that Paddle gives.
-_NUMBERED = re.compile(r"^save_infer_model/|\.tmp_\d+$")
+_NUMBERED = re.compile(r"^save_infer_model/|\.tmp_\d+$|^fetch_name_\d+$")
 # What the build directory holds beside pipelines.
 _RESERVED = ("store", "site")
 # For a dimension that a model leaves open: height and width of an image, and any other.

@@ -11,7 +11,7 @@ import onnxruntime
 
 from .refusal import RefusedError, first_line
 
-PROVIDER = "CPUExecutionProvider"
+_PROVIDER = "CPUExecutionProvider"
 
 
 def onnx_session(model: str) -> Any:
@@ -21,11 +21,23 @@ def onnx_session(model: str) -> Any:
         RefusedError: it does not load.
     """
     try:
-        return onnxruntime.InferenceSession(model, providers=[PROVIDER])
+        return onnxruntime.InferenceSession(model, providers=[_PROVIDER])
     except Exception as error:
         raise RefusedError(
             f"ONNX Runtime {onnxruntime.__version__} does not load the model: {first_line(error)}"
         ) from error
+
+
+def fold_constants(model: bytes, target: Path) -> None:
+    """Write the ONNX model `model` as `target`, with all that follows from its constants worked out.
+
+    Raises:
+        Exception: of ONNX Runtime, which does not load it.
+    """
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(target)
+    onnxruntime.InferenceSession(model, options, providers=[_PROVIDER])
 
 
 def paddle_predictor(program: Path, weights: Path) -> Any:
