@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_release(directory / "second", "second", name="cls")
     make_release(directory / "wrong", "wrong", answer="else", name="cls")
     make_release(directory / "crashing", "crashing", fails=3, name="cls")
+    make_release(directory / "slow", "slow", delay=1.5, name="cls")
     make_release(directory / "large", "large", name="cls", max_body_bytes=40_000_000)
     make_release(directory / "small", "small", name="cls", max_body_bytes=1_000)
     return directory
@@ -313,3 +315,28 @@ def test_a_service_that_takes_no_commands_is_not_waited_for(ocr: Stage, cls: Sta
     with pytest.raises(ServiceError, match="its service takes no commands"):
         switch(cls.home, cls.target(releases / "first"), accept)
     assert ocr.read() == "one"
+
+
+def test_who_stops_one_that_leaves_already_waits_for_it_and_who_deploys_it_has_it_join_again(
+    ocr: Stage, cls: Stage, releases: Path
+) -> None:
+    switch(ocr.home, ocr.target(releases / "one"), accept)
+    switch(cls.home, cls.target(releases / "slow"), accept)
+    service = ocr.state
+    with ThreadPoolExecutor(4) as pool:
+        request = pool.submit(cls.read)
+        cls.wait_for("it is asked", lambda: 'in_flight{pipeline="cls"} 1.0' in ocr.metrics())
+        # As a command does that was killed: it holds no lock any more.
+        stops = [pool.submit(_leave, service, cls.home)]
+        cls.wait_for("it leaves", lambda: states.read(cls.home).status == "stopping")  # type: ignore[union-attr]
+        stops.append(pool.submit(_leave, service, cls.home))
+        switch(cls.home, cls.target(releases / "first"), accept)
+        assert [stop.result(20) for stop in stops] == [{"done": True}] * 2
+        assert request.result(20) == "slow"
+    assert (ocr.read(), cls.read(), cls.state.pid) == ("one", "first", service.pid)
+    assert len(processes_of(ocr.home)) == 3
+
+
+def _leave(service: State, home: Path) -> dict[str, Any]:
+    with conversation(Path(service.run_dir), home) as talk:
+        return talk.ask("leave")

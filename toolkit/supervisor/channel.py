@@ -126,7 +126,9 @@ class Channel:
         await (self._members.leave(member) if member.is_new else member.rollouts.revert())
 
     async def _leave(self, home: Path) -> None:
-        await self._members.leave(self._known(home))
+        member = self._members.of(home)
+        if member is not None:
+            await self._members.leave(member)
 
     def _known(self, home: Path) -> Member:
         member = self._members.of(home)
@@ -136,7 +138,7 @@ class Channel:
 
     async def _shift(self, asked: Message, writer: asyncio.StreamWriter) -> Message:
         home, target = Path(asked["home"]), Target.from_json(asked["target"])
-        member = self._members.of(home)
+        member = await self._members.staying(home)
         is_shared = member is None or len(self._members) > 1
         changed = front.changed(self._has, asked["front"], is_shared)
         if changed:

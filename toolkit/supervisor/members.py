@@ -27,6 +27,7 @@ class Members:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._by_home: dict[Path, Member] = {}
+        self._leaving: dict[Path, asyncio.Future[None]] = {}
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def __iter__(self) -> Iterator[Member]:
@@ -72,11 +73,27 @@ class Members:
         return shift
 
     async def leave(self, member: Member) -> None:
-        """Serve one pipeline less; after the last, `over` returns."""
-        await member.leave()
+        """Serve one pipeline less; after the last, `over` returns. Of one that leaves already this waits for the end."""
+        if member.home not in self._leaving:
+            self._leaving[member.home] = asyncio.ensure_future(self._leave(member))
+        await self._leaving[member.home]
+
+    async def _leave(self, member: Member) -> None:
+        try:
+            await member.leave()
+        finally:
+            del self._leaving[member.home]
         del self._by_home[member.home]
         if not self._by_home and not self._over.done():
             self._over.set_result(None)
+
+    async def staying(self, home: Path) -> Member | None:
+        """The one whose folder that is; None: there is none, or it was just leaving, and has left now."""
+        member = self.of(home)
+        if member is not None and home in self._leaving:
+            await self.leave(member)
+            return None
+        return member
 
     async def over(self) -> None:
         """Returns when all have left; raises what went wrong if watching replicas ends, which it does not by itself."""
