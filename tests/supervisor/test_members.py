@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -340,3 +341,20 @@ def test_who_stops_one_that_leaves_already_waits_for_it_and_who_deploys_it_has_i
 def _leave(service: State, home: Path) -> dict[str, Any]:
     with conversation(Path(service.run_dir), home) as talk:
         return talk.ask("leave")
+
+
+def test_what_is_taken_back_answers_its_requests_though_its_pipeline_leaves(
+    both: tuple[Stage, Stage], releases: Path
+) -> None:
+    ocr, cls = both
+    target = cls.target(releases / "slow")
+    with ThreadPoolExecutor(1) as pool:
+        with conversation(Path(ocr.state.run_dir), cls.home) as talk:
+            assert "shifted" in talk.ask("shift", target=target.to_json(), front=_front_of(ocr, releases))
+            request = pool.submit(cls.read)
+            cls.wait_for("it is asked", lambda: 'in_flight{pipeline="cls"} 1.0' in ocr.metrics())
+        cls.wait_for("it is taken back", lambda: cls.state.release == str(releases / "first"))
+        control.stop(cls.home)
+        assert request.result(20) == "slow"
+    time.sleep(1)
+    assert len(processes_of(ocr.home)) == 2

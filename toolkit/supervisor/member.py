@@ -95,7 +95,7 @@ class Member:
         """Take no more requests, finish those that it has, and end its replicas; the others serve on."""
         self.record(STOPPING)
         self._gateway.leave(self.name)
-        await self.rollouts.current.drain()
+        await self.rollouts.drain()
         await self.rollouts.stop(self.grace_seconds)
         self.record(STOPPED)
         logger.info("%s is not served any more", self.name)

@@ -81,6 +81,7 @@ class Rollouts:
         self._canary: Canary | None = None
         self._watch: Watch | None = None
         self._going_back: asyncio.Future[None] | None = None
+        self._is_over = False
         self.current = self._make(first, plan, offered)
 
     # ------------------------------------------------------------------------------------- the first release
@@ -99,17 +100,24 @@ class Rollouts:
 
     def settle(self) -> None:
         """See to what is to be there beside the replicas that serve."""
-        if self._tidying is None or self._tidying.done():
+        if not self._is_over and (self._tidying is None or self._tidying.done()):
             self._tidying = asyncio.ensure_future(self._tidy())
 
+    async def drain(self) -> None:
+        """Wait until the requests to all releases are answered, those to one that is just taken back among them."""
+        await asyncio.gather(*(item.drain() for item in list(self._all)))
+
     async def stop(self, grace: float) -> None:
-        """End the replicas of all releases."""
+        """End the replicas of all releases; what is taken back meanwhile starts none any more."""
+        self._is_over = True
         self._unwatch()
         if self._going_back is not None:
             self._going_back.cancel()
             await asyncio.gather(self._going_back, return_exceptions=True)
         await self._pause_tidying()
-        await asyncio.gather(*(item.stop(grace) for item in list(self._all)))
+        # Who takes a release back ends its replicas, too.
+        async with self._one_at_a_time:
+            await asyncio.gather(*(item.stop(grace) for item in list(self._all)))
 
     # ------------------------------------------------------------------------------------- one after another
 
