@@ -107,6 +107,16 @@ def test_a_pipeline_for_the_ports_of_another_joins_it_and_no_request_is_lost(
     assert 'serving_ready{pipeline="cls"} 1.0' in ocr.metrics()
 
 
+def test_replicas_of_what_joins_start_as_few_at_a_time_as_its_release_says(
+    ocr: Stage, cls: Stage, tmp_path: Path, releases: Path
+) -> None:
+    switch(ocr.home, ocr.target(releases / "one"), accept)
+    make_release(tmp_path / "late", "late", start=1.5, name="cls", starts=1)
+    three = replace(cls.target(tmp_path / "late"), settings=replace(cls.settings, replicas=3))
+    assert switch(cls.home, three, accept).seconds > 4.5
+    assert len(cls.replicas()) == 3
+
+
 def test_one_is_replaced_and_taken_back_and_the_other_notices_nothing(
     both: tuple[Stage, Stage], releases: Path
 ) -> None:

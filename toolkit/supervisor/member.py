@@ -72,7 +72,7 @@ class Member:
         Raises:
             ToolkitError: they do not.
         """
-        await self.rollouts.start()
+        await self.rollouts.start(self.rollouts.current.plan.limits.starts)
         await self.rollouts.current.try_out()
         self.rollouts.open()
         self.begin()

@@ -90,13 +90,16 @@ class Rollouts:
         """Have requests come to the first release; it refuses them while no replica of it is ready."""
         self._office.shift(self.current.desk)
 
-    async def start(self) -> None:
+    async def start(self, at_once: int | None = None) -> None:
         """Start the replicas of the first release.
+
+        Args:
+            at_once: see `Fleet.start`.
 
         Raises:
             ServiceError: one could not be started.
         """
-        await self.current.fleet.start()
+        await self.current.fleet.start(at_once)
 
     def settle(self) -> None:
         """See to what is to be there beside the replicas that serve."""
