@@ -306,8 +306,20 @@ def test_where_one_cannot_start_none_does(ocr: Stage, cls: Stage, releases: Path
     assert processes_of(ocr.home) == []
 
 
+def test_where_one_cannot_start_while_another_starts_it_is_told_why(
+    ocr: Stage, cls: Stage, releases: Path, tmp_path: Path
+) -> None:
+    late = make_release(tmp_path / "late", "late", start=2)
+    also = Start(cls.home, cls.target(releases / "crashing"))
+    with pytest.raises(ServiceError, match="it was told to fail"):
+        control.launch(ocr.home, ocr.target(late), others=[also])
+    assert processes_of(ocr.home) == []
+
+
 def test_the_logs_of_one_are_not_those_of_the_others_replicas(both: tuple[Stage, Stage]) -> None:
     assert [here.read() for here in both] == ["one", "first"]
+    # It is written in the background.
+    both[0].wait_for("requests are logged", (Path(both[0].state.run_dir) / "access.log").is_file)
     found = [{str(path.relative_to(here.state.run_dir)) for path in control.logs(here.home)} for here in both]
     assert found[0] & found[1] == {"access.log", "service.log"}
     assert all(any(name.startswith("replica-") for name in names) for names in found)

@@ -122,7 +122,15 @@ class Service:
             await self._stop(telling, channel)
 
     async def _start(self) -> None:
-        await asyncio.gather(*(member.rollouts.start() for member in self._members))
+        starts = [asyncio.ensure_future(member.rollouts.start()) for member in self._members]
+        try:
+            await asyncio.gather(*starts)
+        except BaseException:
+            # What still starts must not be ended from two sides.
+            for start in starts:
+                start.cancel()
+            await asyncio.gather(*starts, return_exceptions=True)
+            raise
 
     async def _begin(self) -> None:
         for start in self._starts:
