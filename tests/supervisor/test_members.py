@@ -280,6 +280,18 @@ def test_where_the_new_start_fails_all_that_served_serves_again(
     assert deployed.read(cls.home).now == cls.target(releases / "first")  # type: ignore[union-attr]
 
 
+def test_one_for_the_ports_of_a_service_that_is_just_starting_waits_for_it(
+    ocr: Stage, cls: Stage, releases: Path, tmp_path: Path
+) -> None:
+    make_release(tmp_path / "late", "late", start=2)
+    with ThreadPoolExecutor(1) as pool:
+        launched = pool.submit(control.launch, ocr.home, ocr.target(tmp_path / "late"))
+        ocr.wait_for("it starts", lambda: states.running(ocr.home) is not None)
+        switch(cls.home, cls.target(releases / "first"), accept)
+        assert launched.result(20).pid == cls.state.pid
+    assert (ocr.read(), cls.read()) == ("late", "first")
+
+
 def test_one_that_moves_to_other_ports_leaves_the_other_where_it_is(
     both: tuple[Stage, Stage], releases: Path
 ) -> None:

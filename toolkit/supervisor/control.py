@@ -24,13 +24,17 @@ from toolkit.supervisor.conversation import SOCKET, conversation
 from toolkit.supervisor.deployed import Start, Target
 from toolkit.supervisor.replica import clean, folder_of
 from toolkit.supervisor.settings import Settings
-from toolkit.supervisor.state import FAILED, READY, SERVICE_LOG, STATE_FILE, State
+from toolkit.supervisor.state import FAILED, READY, SERVICE_LOG, STARTING, STATE_FILE, State
 
 MODULE = "toolkit.supervisor.service"
 
 _KEPT_RUNS = 5
 
 _LETTING_GO_SECONDS = 2.0
+
+# How long a service of another pipeline may take to start before this one cannot join it.
+_STARTING_SECONDS = 300.0
+
 # gRPC's handlers for fork only warn: we never fork without exec.
 _ENVIRONMENT = {"GRPC_ENABLE_FORK_SUPPORT": "0", "PYTHONUNBUFFERED": "1"}
 
@@ -49,7 +53,7 @@ def launch(home: Path, target: Target, provisional: bool = False, others: Sequen
     plan = _runnable(target)
     _refuse_second(home)
     server = cpp_files.read(target.directory)
-    host = states.at(home.parent, target.settings) if server is None else None
+    host = host_of(home, target.settings) if server is None else None
     if host is not None:
         return _join(home, target, host, plan.limits)
     _wait_for_ports(home, target.settings)
@@ -60,6 +64,16 @@ def launch(home: Path, target: Target, provisional: bool = False, others: Sequen
     starts = [Start(home, target, provisional), *others]
     started = _start(starts, run_dir)
     return _wait_until_ready(starts, started, run_dir, plan.limits)
+
+
+def host_of(home: Path, settings: Settings) -> Optional[State]:
+    """Of a pipeline that a service serves at those ports; one that is just starting is waited for. None: no service."""
+    deadline = time.monotonic() + _STARTING_SECONDS
+    while True:
+        host = states.at(home.parent, settings)
+        if host is None or host.status != STARTING or time.monotonic() > deadline:
+            return host
+        time.sleep(0.05)
 
 
 def _join(home: Path, target: Target, host: State, limits: release.Limits) -> State:

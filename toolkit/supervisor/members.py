@@ -73,7 +73,7 @@ class Members:
         return shift
 
     async def leave(self, member: Member) -> None:
-        """Serve one pipeline less; after the last, `over` returns. Of one that leaves already this waits for the end."""
+        """Serve one pipeline less; one that leaves already is waited for. After the last, `over` returns."""
         if member.home not in self._leaving:
             self._leaving[member.home] = asyncio.ensure_future(self._leave(member))
         await self._leaving[member.home]

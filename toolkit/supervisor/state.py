@@ -155,9 +155,7 @@ def beside(home: Path) -> dict[Path, State]:
 
 
 def at(build: Path, settings: Settings) -> Optional[State]:
-    """Of a pipeline that a service serves at one of those ports, ready or not; None: no service of `build` does."""
+    """Of a pipeline that a service serves at one of those ports, rather one that is ready; None: no service does."""
     wanted = {settings.http_port, settings.grpc_port}
-    for state in all_running(build).values():
-        if wanted & {state.http_port, state.grpc_port}:
-            return state
-    return None
+    found = [state for state in all_running(build).values() if wanted & {state.http_port, state.grpc_port}]
+    return max(found, key=lambda state: state.status == READY, default=None)

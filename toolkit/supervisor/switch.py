@@ -77,7 +77,7 @@ def switch(
     wanted = front.of(target.settings, plan.limits)
     current = states.running(home)
     if current is None:
-        host = states.at(home.parent, target.settings)
+        host = control.host_of(home, target.settings)
         return (
             _replace(home, target, verify, "") if host is None else _join(home, target, host, wanted, verify)
         )
