@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +19,12 @@ import pytest
 from tests.chaos.service import free_port, processes_of
 from tests.fakes import png
 from tests.supervisor.stage import Asking, Stage, accept, make_release, stage
+from toolkit import process
 from toolkit.client import GrpcClient
 from toolkit.errors import ServiceError, SmokeError
-from toolkit.supervisor import control, deployed
+from toolkit.supervisor import control, deployed, lock
 from toolkit.supervisor import state as states
+from toolkit.supervisor import switch as switches
 from toolkit.supervisor.conversation import conversation
 from toolkit.supervisor.deployed import Start
 from toolkit.supervisor.state import State
@@ -278,6 +282,103 @@ def test_where_the_new_start_fails_all_that_served_serves_again(
         switch(cls.home, cls.target(releases / "large"), refuse)
     assert (ocr.read(), cls.read()) == ("one", "first")
     assert deployed.read(cls.home).now == cls.target(releases / "first")  # type: ignore[union-attr]
+
+
+def test_one_that_another_command_changes_is_not_started_anew_for_this_one(
+    both: tuple[Stage, Stage], releases: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ocr, cls = both
+    pid = ocr.state.pid
+    monkeypatch.setattr(switches, "_OTHERS_SECONDS", 0.2)
+    with lock.exclusive(ocr.home, "deploy two"), pytest.raises(ServiceError, match="deploy two"):
+        switch(cls.home, cls.target(releases / "large"), accept)
+    assert (ocr.state.pid, ocr.read(), cls.read()) == (pid, "one", "first")
+
+
+def test_nothing_is_stopped_where_one_of_the_others_could_not_be_started_again(
+    ocr: Stage, cls: Stage, releases: Path, tmp_path: Path
+) -> None:
+    gone = make_release(tmp_path / "gone", "gone")
+    switch(ocr.home, ocr.target(gone), accept)
+    switch(cls.home, cls.target(releases / "first"), accept)
+    pid = ocr.state.pid
+    gone.rename(tmp_path / "elsewhere")
+    with pytest.raises(
+        ServiceError, match=r"(?s)gone is not there any more.*ocr would have to be started anew, too"
+    ):
+        switch(cls.home, cls.target(releases / "large"), accept)
+    assert (ocr.state.pid, ocr.read(), cls.read()) == (pid, "gone", "first")
+
+
+def test_a_service_that_is_started_anew_has_the_time_of_the_one_that_takes_longest_to_end(
+    both: tuple[Stage, Stage], releases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, cls = both
+    switch(
+        cls.home,
+        cls.target(make_release(tmp_path / "patient", "patient", name="cls", grace_seconds=9)),
+        accept,
+    )
+    given = []
+
+    def stop_group(group: int, grace: float) -> bool:
+        given.append(grace)
+        return real(group, grace)
+
+    real = process.stop_group
+    monkeypatch.setattr(process, "stop_group", stop_group)
+    switch(cls.home, cls.target(releases / "large"), accept)
+    assert given == [2 * 9 + 5]
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_who_interrupts_a_new_start_has_all_back_that_served(
+    both: tuple[Stage, Stage], releases: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    ocr, cls = both
+    pid = ocr.state.pid
+
+    def interrupted(served: Sequence[State]) -> None:
+        monkeypatch.setattr(control, "end", real)
+        if after:
+            real(served)
+        else:
+            os.kill(served[0].pid, signal.SIGTERM)
+        raise KeyboardInterrupt
+
+    real = control.end
+    monkeypatch.setattr(control, "end", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        switch(cls.home, cls.target(releases / "large"), accept)
+    assert (ocr.read(), cls.read()) == ("one", "first")
+    assert ocr.state.pid == cls.state.pid != pid
+
+
+def kill(state: State) -> None:
+    os.kill(state.pid, signal.SIGKILL)
+    while state.alive:
+        time.sleep(0.01)
+    raise SmokeError("it does not answer")
+
+
+def test_a_service_that_ends_while_one_joins_it_serves_again_without_that(
+    ocr: Stage, cls: Stage, releases: Path
+) -> None:
+    switch(ocr.home, ocr.target(releases / "one"), accept)
+    with pytest.raises(SmokeError, match=r"(?s)does not answer.*the release before serves again"):
+        switch(cls.home, cls.target(releases / "first"), kill)
+    assert ocr.read() == "one"
+    assert states.running(cls.home) is None
+
+
+def test_a_service_that_ends_while_one_is_replaced_serves_again_with_all(
+    both: tuple[Stage, Stage], releases: Path
+) -> None:
+    ocr, cls = both
+    with pytest.raises(SmokeError, match=r"(?s)does not answer.*the release before serves again"):
+        switch(cls.home, cls.target(releases / "second"), kill)
+    assert (ocr.read(), cls.read()) == ("one", "first")
+    assert ocr.state.pid == cls.state.pid
 
 
 def test_one_for_the_ports_of_a_service_that_is_just_starting_waits_for_it(

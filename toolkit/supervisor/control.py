@@ -50,7 +50,8 @@ def launch(home: Path, target: Target, provisional: bool = False, others: Sequen
     Raises:
         ServiceError: this machine cannot run it, one is running already, a port is taken, or it does not become ready.
     """
-    plan = _runnable(target)
+    plan = runnable(target)
+    plans = [plan, *(runnable(other.target) for other in others)]
     _refuse_second(home)
     server = cpp_files.read(target.directory)
     host = host_of(home, target.settings) if server is None else None
@@ -63,7 +64,7 @@ def launch(home: Path, target: Target, provisional: bool = False, others: Sequen
         return cpp.launch(home, target, server, run_dir)
     starts = [Start(home, target, provisional), *others]
     started = _start(starts, run_dir)
-    return _wait_until_ready(starts, started, run_dir, plan.limits)
+    return _wait_until_ready(starts, started, run_dir, [item.limits for item in plans])
 
 
 def host_of(home: Path, settings: Settings) -> Optional[State]:
@@ -120,7 +121,7 @@ def serve(starts: Sequence[Start]) -> NoReturn:
     """
     first = starts[0]
     for start in starts:
-        _runnable(start.target)
+        runnable(start.target)
         _refuse_second(start.home)
     server = cpp_files.read(first.target.directory)
     _wait_for_ports(first.home, first.target.settings)
@@ -134,7 +135,7 @@ def serve(starts: Sequence[Start]) -> NoReturn:
     os.execv(argv[0], argv)
 
 
-def _runnable(target: Target) -> release.Release:
+def runnable(target: Target) -> release.Release:
     """The release, if this machine has what it was built for.
 
     Raises:
@@ -217,10 +218,13 @@ def _start(starts: Sequence[Start], run_dir: Path) -> subprocess.Popen[bytes]:
 
 
 def _wait_until_ready(
-    starts: Sequence[Start], started: subprocess.Popen[bytes], run_dir: Path, limits: release.Limits
+    starts: Sequence[Start],
+    started: subprocess.Popen[bytes],
+    run_dir: Path,
+    limits: Sequence[release.Limits],
 ) -> State:
-    """The record of the first, once all are ready."""
-    deadline = time.monotonic() + limits.start_seconds + 20
+    """The record of the first, once all are ready; with the limits of all."""
+    deadline = time.monotonic() + max(item.start_seconds for item in limits) + 20
     try:
         while time.monotonic() < deadline:
             told = [states.read(start.home) for start in starts]
@@ -232,7 +236,7 @@ def _wait_until_ready(
             time.sleep(0.05)
         raise _failed([], None, run_dir)
     except BaseException:
-        process.stop_group(started.pid, limits.grace_seconds)
+        process.stop_group(started.pid, max(item.grace_seconds for item in limits))
         started.wait()
         raise
 
@@ -262,7 +266,7 @@ def stop(home: Path) -> Optional[State]:
     if others:
         _leave(home, current, [state.name for state in others.values()])
     else:
-        end(current)
+        end([current])
     return current
 
 
@@ -282,16 +286,20 @@ def _leave(home: Path, current: State, others: Sequence[str]) -> None:
         ) from error
 
 
-def end(current: State) -> None:
-    """End a service with its whole group, whatever it serves.
+def end(served: Sequence[State]) -> None:
+    """End a service with its whole group.
+
+    Args:
+        served: the records of all that it serves; it takes as long as the one of them that takes longest.
 
     Raises:
         ServiceError: a process of it is left.
     """
-    process.stop_group(current.pid, 2 * current.grace_seconds + 5)
-    if current.alive:
+    service = served[0]
+    process.stop_group(service.pid, 2 * max(state.grace_seconds for state in served) + 5)
+    if service.alive:
         raise ServiceError(
-            f"process {current.pid} cannot be ended", remedy="see whether it is in uninterruptible I/O"
+            f"process {service.pid} cannot be ended", remedy="see whether it is in uninterruptible I/O"
         )
 
 

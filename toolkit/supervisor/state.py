@@ -145,13 +145,17 @@ def all_running(build: Path) -> dict[Path, State]:
     return {home: state for home in homes if (state := running(home)) is not None}
 
 
+def served_by(build: Path, service: State) -> dict[Path, State]:
+    """Of all pipelines that the service serves which one of them is the record of."""
+    return {home: state for home, state in all_running(build).items() if state.pid == service.pid}
+
+
 def beside(home: Path) -> dict[Path, State]:
     """Of the other pipelines that the service of this one serves, too."""
     mine = running(home)
     if mine is None:
         return {}
-    everything = all_running(home.parent)
-    return {other: state for other, state in everything.items() if other != home and state.pid == mine.pid}
+    return {other: state for other, state in served_by(home.parent, mine).items() if other != home}
 
 
 def at(build: Path, settings: Settings) -> Optional[State]:

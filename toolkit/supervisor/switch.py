@@ -12,13 +12,17 @@ from typing import Any, Generic, TypeVar
 from toolkit.errors import ServiceError, ToolkitError
 from toolkit.hardware import HARDWARE
 from toolkit.serving import cpp, release
-from toolkit.supervisor import control, front
+from toolkit.supervisor import control, front, lock
 from toolkit.supervisor import state as states
 from toolkit.supervisor.conversation import Conversation, conversation
 from toolkit.supervisor.deployed import Start, Target
 from toolkit.supervisor.state import READY, State
 
 Verified = TypeVar("Verified")
+
+# How long another pipeline that has to be started anew may be in the hands of another command; which may be waiting
+# for this one.
+_OTHERS_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -91,17 +95,22 @@ def switch(
         except OSError:
             # Of a toolkit that had no control channel yet, for instance.
             return _replace(home, target, verify, _unless(canary, "it takes no commands"))
-        switched = _behind_open_ports(home, talk, current, target, wanted, verify, canary)
+        switched = _behind_open_ports(
+            home, talk, states.served_by(home.parent, current), target, wanted, verify, canary
+        )
     if isinstance(switched, Switched):
         return switched
+    why = _unless(canary, _in_words(switched))
     others = states.beside(home)
-    if others and not _is_of_the_toolkit(switched):
-        # It leaves them for an address of its own, or not at all.
-        host = states.at(home.parent, target.settings)
-        if host is not None:
-            raise control.cannot_join(next(iter(others.values())), switched)
-        others = {}
-    return _replace(home, target, verify, _unless(canary, _in_words(switched)), others)
+    if not others:
+        return _replace(home, target, verify, why)
+    if _is_of_the_toolkit(switched):
+        return _restart(home, target, current, verify, why)
+    # It leaves them for an address of its own, or not at all.
+    host = states.at(home.parent, target.settings)
+    if host is not None:
+        raise control.cannot_join(next(iter(others.values())), switched)
+    return _replace(home, target, verify, why)
 
 
 def _join(
@@ -110,17 +119,44 @@ def _join(
     """Have the service that has the address serve this one, too."""
     try:
         with conversation(Path(host.run_dir), home) as talk:
-            switched = _behind_open_ports(home, talk, None, target, wanted, verify, None)
+            served = states.served_by(home.parent, host)
+            switched = _behind_open_ports(home, talk, served, target, wanted, verify, None)
     except OSError as error:
         raise control.takes_no_commands(host, error) from error
     if isinstance(switched, Switched):
         return switched
     if not _is_of_the_toolkit(switched):
         raise control.cannot_join(host, switched)
-    everyone = {
-        folder: state for folder, state in states.all_running(home.parent).items() if state.pid == host.pid
+    return _restart(home, target, host, verify, _in_words(switched))
+
+
+def _restart(
+    home: Path, target: Target, service: State, verify: Callable[[State], Verified], why: str
+) -> Switched[Verified]:
+    """Start a service anew, with `target` and all else that it serves.
+
+    Raises:
+        ServiceError: another command changes one of the others, or it could not be started again; nothing was touched.
+    """
+    with ExitStack() as stack:
+        for folder in _others(home, service):
+            stack.enter_context(lock.exclusive(folder, f"restart with {target.label}", _OTHERS_SECONDS))
+        others = _others(home, service)
+        for state in others.values():
+            try:
+                state.target.check()
+                control.runnable(state.target)
+            except ToolkitError as error:
+                told = f"{state.name} would have to be started anew, too ({why}); nothing has changed"
+                raise _with(error, told) from error
+        return _replace(home, target, verify, why, others)
+
+
+def _others(home: Path, service: State) -> dict[Path, State]:
+    """All that the service serves but the pipeline at hand."""
+    return {
+        folder: state for folder, state in states.served_by(home.parent, service).items() if folder != home
     }
-    return _replace(home, target, verify, _in_words(switched), everyone)
 
 
 def _in_words(changed: Sequence[str]) -> str:
@@ -162,7 +198,7 @@ def _unless(canary: CanaryRequest | None, why: str) -> str:
 def _behind_open_ports(
     home: Path,
     talk: Conversation,
-    current: State | None,
+    before: Mapping[Path, State],
     target: Target,
     wanted: Mapping[str, str],
     verify: Callable[[State], Verified],
@@ -171,7 +207,7 @@ def _behind_open_ports(
     """Have the running service put `target` in front; if it would have to be started anew for that, what changed.
 
     Args:
-        current: the record of what it puts it in the place of; None: it serves others, and this one joins them.
+        before: the records of all that the service serves; without one of this pipeline, that joins them.
     """
     is_shifted = False
     try:
@@ -188,24 +224,26 @@ def _behind_open_ports(
         talk.ask("confirm")
         return Switched(_state(home), proof, **answer["shifted"])
     except ToolkitError as error:
-        raise _with(error, _take_back(home, talk, current, is_shifted)) from error
+        raise _with(error, _take_back(home, talk, before, is_shifted)) from error
 
 
-def _take_back(home: Path, talk: Conversation, before: State | None, is_shifted: bool) -> str:
+def _take_back(home: Path, talk: Conversation, before: Mapping[Path, State], is_shifted: bool) -> str:
     """Have what served before serve again, if it does not; what serves then, in words."""
-    if before is None:
-        if is_shifted and states.running(home) is not None:
-            talk.ask("revert")
-        return f"{home.name} is not served; the other pipelines serve on"
-    if states.running(home) is None:
-        return _put_back(home, {home: before})
-    if not is_shifted:
-        return f"nothing has changed: {before.target.label} serves on, at {before.http_url}"
+    current = before.get(home)
+    if not any(state.alive for state in before.values()):
+        return _put_back(home, {folder: state for folder, state in before.items() if state.status == READY})
+    if current is not None and states.running(home) is None:
+        return _put_back(home, {home: current})
+    if current is not None and not is_shifted:
+        return f"nothing has changed: {current.target.label} serves on, at {current.http_url}"
     try:
-        talk.ask("revert")
+        if states.running(home) is not None:
+            talk.ask("revert")
     except ToolkitError as error:
-        return f"the release before could not be put back: {error.message}"
-    return f"the release before serves again, at {before.http_url}"
+        return f"it could not be taken back: {error.message}"
+    if current is None:
+        return f"{home.name} is not served; the other pipelines serve on"
+    return f"the release before serves again, at {current.http_url}"
 
 
 def _state(home: Path) -> State:
@@ -229,11 +267,9 @@ def _replace(
     """
     current = states.running(home)
     before = {**({home: current} if current is not None else {}), **others}
-    if others:
-        control.end(next(iter(others.values())))
-    else:
+    if not others:
         _check_ports(home, target, current)
-        control.stop(home)
+    _make_way(home, before, others)
     try:
         started = time.monotonic()
         starts = [Start(folder, state.target) for folder, state in others.items()]
@@ -248,6 +284,26 @@ def _replace(
     except BaseException:
         _put_back(home, before)
         raise
+
+
+def _make_way(home: Path, before: Mapping[Path, State], others: Mapping[Path, State]) -> None:
+    """End what serves; who interrupts that has it back."""
+    try:
+        _end(home, before, others)
+    except ToolkitError:
+        raise
+    except BaseException:
+        # What is told to end cannot go on.
+        _end(home, before, others)
+        _put_back(home, before)
+        raise
+
+
+def _end(home: Path, before: Mapping[Path, State], others: Mapping[Path, State]) -> None:
+    if not others:
+        control.stop(home)
+    elif any(state.alive for state in before.values()):
+        control.end([*before.values()])
 
 
 def _check_ports(home: Path, target: Target, current: State | None) -> None:
