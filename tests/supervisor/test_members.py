@@ -393,6 +393,24 @@ def test_one_for_the_ports_of_a_service_that_is_just_starting_waits_for_it(
     assert (ocr.read(), cls.read()) == ("late", "first")
 
 
+def test_one_moves_from_its_own_ports_to_those_of_another_and_back_if_it_is_refused(
+    ocr: Stage, cls: Stage, releases: Path
+) -> None:
+    switch(ocr.home, ocr.target(releases / "one"), accept)
+    own = replace(cls.settings, http_port=free_port(), grpc_port=free_port())
+    at_own = replace(cls.target(releases / "first"), settings=own)
+    switch(cls.home, at_own, accept)
+    with pytest.raises(SmokeError, match=r"(?s)something else.*the release before serves again"):
+        switch(cls.home, cls.target(releases / "second"), refuse)
+    # What was only tried is not what a rollback goes to.
+    assert deployed.read(cls.home) == deployed.Deployed(at_own)
+    assert (cls.state.http_port, cls.read(), ocr.read()) == (own.http_port, "first", "one")
+    switched = switch(cls.home, cls.target(releases / "large"), accept)
+    assert "address" in switched.why_stopped
+    assert ocr.state.pid == cls.state.pid
+    assert (ocr.read(), cls.read()) == ("one", "large")
+
+
 def test_one_that_moves_to_other_ports_leaves_the_other_where_it_is(
     both: tuple[Stage, Stage], releases: Path
 ) -> None:

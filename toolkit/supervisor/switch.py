@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -106,9 +106,9 @@ def switch(
         return _replace(home, target, verify, why)
     if _is_of_the_toolkit(switched):
         return _restart(home, target, current, verify, why)
-    # It leaves them for an address of its own, or not at all.
+    # It leaves them for another address, or not at all.
     host = states.at(home.parent, target.settings)
-    if host is not None:
+    if host is not None and host.pid == current.pid:
         raise control.cannot_join(next(iter(others.values())), switched)
     return _replace(home, target, verify, why)
 
@@ -271,6 +271,10 @@ def _replace(
         _check_ports(home, target, current)
     _make_way(home, before, others)
     try:
+        host = control.host_of(home, target.settings)
+        if host is not None:
+            joined = _join(home, target, host, front.of(target.settings, _limits(target)), verify)
+            return replace(joined, why_stopped=why)
         started = time.monotonic()
         starts = [Start(folder, state.target) for folder, state in others.items()]
         state = control.launch(home, target, provisional=True, others=starts)
@@ -284,6 +288,10 @@ def _replace(
     except BaseException:
         _put_back(home, before)
         raise
+
+
+def _limits(target: Target) -> release.Limits:
+    return release.read(target.directory).limits
 
 
 def _make_way(home: Path, before: Mapping[Path, State], others: Mapping[Path, State]) -> None:
