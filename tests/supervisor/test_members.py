@@ -168,6 +168,31 @@ def test_the_one_that_was_first_is_stopped_and_comes_back_beside_the_other(
     assert (ocr.read(), cls.read()) == ("two", "first")
 
 
+def test_one_whose_release_is_gone_is_stopped_all_the_same(
+    ocr: Stage, cls: Stage, releases: Path, tmp_path: Path
+) -> None:
+    gone = make_release(tmp_path / "gone", "gone", name="cls")
+    switch(ocr.home, ocr.target(releases / "one"), accept)
+    switch(cls.home, cls.target(gone), accept)
+    gone.rename(tmp_path / "elsewhere")
+    assert control.stop(cls.home) is not None
+    assert states.running(cls.home) is None
+    assert ocr.read() == "one"
+
+
+def test_a_service_that_hangs_is_not_waited_for_and_it_is_told_how_to_end_it(
+    both: tuple[Stage, Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ocr, cls = both
+    pid = ocr.state.pid
+    monkeypatch.setattr(control, "_LEAVING_SECONDS", -15.0)
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(ServiceError, match="does not answer") as caught:
+        control.stop(cls.home)
+    assert f"kill -KILL {pid}" in str(caught.value)
+    os.kill(pid, signal.SIGCONT)
+
+
 def test_the_process_ends_when_the_last_one_is_stopped(both: tuple[Stage, Stage]) -> None:
     ocr, cls = both
     state = ocr.state

@@ -35,6 +35,9 @@ _LETTING_GO_SECONDS = 2.0
 # How long a service of another pipeline may take to start before this one cannot join it.
 _STARTING_SECONDS = 300.0
 
+# What a pipeline that leaves its service may take beside the time of its requests and replicas.
+_LEAVING_SECONDS = 10.0
+
 # gRPC's handlers for fork only warn: we never fork without exec.
 _ENVIRONMENT = {"GRPC_ENABLE_FORK_SUPPORT": "0", "PYTHONUNBUFFERED": "1"}
 
@@ -272,8 +275,7 @@ def stop(home: Path) -> Optional[State]:
 
 def _leave(home: Path, current: State, others: Sequence[str]) -> None:
     """Have its service serve the others alone."""
-    limits = release.read(current.target.directory).limits
-    patience = limits.deadline_seconds + 2 * current.grace_seconds + 10
+    patience = current.deadline_seconds + 2 * current.grace_seconds + _LEAVING_SECONDS
     try:
         with conversation(Path(current.run_dir), home, patience) as talk:
             talk.ask("leave")
@@ -282,7 +284,8 @@ def _leave(home: Path, current: State, others: Sequence[str]) -> None:
         raise ServiceError(
             f"the service cannot be told to stop {current.name} alone: {error}",
             where=current.run_dir,
-            remedy=f"`kill {current.pid}` ends it with all that it serves, {names} too",
+            remedy=f"`kill {current.pid}` ends it with all that it serves, {names} too; one that hangs, "
+            f"`kill -KILL {current.pid}`",
         ) from error
 
 

@@ -27,6 +27,7 @@ def starting(target: Target, plan: Release) -> State:
         created=me.create_time(),
         birth=birth_of(me.pid) or "",
         grace_seconds=plan.limits.grace_seconds,
+        deadline_seconds=plan.limits.deadline_seconds,
         name=plan.name,
         release=target.release,
         variant=target.variant,
@@ -134,6 +135,7 @@ class Member:
                 grpc_port=self._gateway.grpc_port,
             ),
             grace_seconds=self.grace_seconds,
+            deadline_seconds=current.plan.limits.deadline_seconds,
             replicas=[asdict(item) for item in self.rollouts.statuses()],
             note=self.rollouts.note,
         )

@@ -31,6 +31,7 @@ class State:
         variant: which of its models answer; see `Target`.
         run_dir: where the service runs and logs.
         settings: how it runs; the ports are those in use.
+        grace_seconds, deadline_seconds: how long it may take to end its replicas, and to answer what it has.
         status: `starting`, `ready`, `stopping`, `stopped` or `failed`; the process of one that is `stopped` may live.
         message: why it failed.
         replicas: a `ReplicaStatus` of each, as of the last change.
@@ -46,6 +47,7 @@ class State:
     variant: str = RELEASE
     birth: str = ""
     grace_seconds: float = 10.0
+    deadline_seconds: float = 30.0
     status: str = STARTING
     message: str = ""
     replicas: list[dict[str, Any]] = field(default_factory=list)
