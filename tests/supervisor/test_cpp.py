@@ -10,6 +10,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from click.testing import CliRunner
 
 from tests.chaos.service import free_port, processes_of
 from tests.serving.test_release import RELEASE
+from tests.supervisor.stage import make_release
 from toolkit.cli import reach
 from toolkit.cli.service import status
 from toolkit.errors import ServiceError
@@ -27,7 +29,7 @@ from toolkit.serving import cpp as files
 from toolkit.serving import release
 from toolkit.supervisor import control
 from toolkit.supervisor import state as states
-from toolkit.supervisor.deployed import Target
+from toolkit.supervisor.deployed import Start, Target
 from toolkit.supervisor.settings import Settings
 from toolkit.supervisor.switch import switch
 
@@ -128,7 +130,7 @@ def test_one_that_ends_is_told_with_its_log(
 ) -> None:
     ending = program(tmp_path, "sys.exit('no such model')")
     monkeypatch.setenv(files.VARIABLE, str(ending))
-    with pytest.raises(ServiceError, match="the C\\+\\+ server ended with exit code") as caught:
+    with pytest.raises(ServiceError, match=r"the C\+\+ server ended with exit code") as caught:
         control.launch(home, target(tmp_path, ending))
     assert "no such model" in caught.value.message
     assert states.running(home) is None
@@ -179,6 +181,18 @@ def test_it_takes_the_place_of_no_service_that_is_verified(tmp_path: Path, binar
     wanted = target(tmp_path, binary)
     with pytest.raises(ServiceError, match="no golden answers that could verify it"):
         switch(home, wanted, lambda state: None)
+
+
+def test_it_is_not_served_beside_another_pipeline(
+    tmp_path: Path, binary: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.execv", lambda *_: pytest.fail("something is started"))
+    other = make_release(tmp_path / "other", "other", name="other")
+    mine = Start(home, target(tmp_path, binary))
+    beside = Start(tmp_path / "beside", replace(mine.target, release=str(other)))
+    for starts in ([mine, beside], [beside, mine]):
+        with pytest.raises(ServiceError, match=r"the C\+\+ server serves one pipeline"):
+            control.serve(starts)
 
 
 def test_hardware_that_is_not_here_is_refused_before_anything_is_started(

@@ -488,6 +488,16 @@ def test_two_folders_of_one_pipeline_are_not_served_side_by_side(ocr: Stage, rel
     assert ocr.read() == "one"
 
 
+def test_two_releases_of_one_pipeline_are_not_served_side_by_side(
+    cls: Stage, releases: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.execv", lambda *_: pytest.fail("something is started"))
+    starts = [Start(cls.home, cls.target(releases / name)) for name in ("first", "second")]
+    with pytest.raises(ServiceError, match="first and second are releases of one pipeline, cls"):
+        control.serve(starts)
+    assert not cls.home.exists()
+
+
 def test_a_service_that_takes_no_commands_is_not_waited_for(ocr: Stage, cls: Stage, releases: Path) -> None:
     switch(ocr.home, ocr.target(releases / "one"), accept)
     (Path(ocr.state.run_dir) / "control.sock").unlink()

@@ -120,9 +120,11 @@ def serve(starts: Sequence[Start]) -> NoReturn:
         starts: what it is to serve, all at the address of the first.
 
     Raises:
-        ServiceError: this machine cannot run it, one is running already, or a port is taken.
+        ServiceError: they cannot be served together, this machine cannot run one, one is running already, or a port is
+            taken.
     """
     first = starts[0]
+    _refuse_together(starts)
     for start in starts:
         runnable(start.target)
         _refuse_second(start.home)
@@ -136,6 +138,26 @@ def serve(starts: Sequence[Start]) -> NoReturn:
     os.environ.update(_ENVIRONMENT)
     os.chdir(run_dir)
     os.execv(argv[0], argv)
+
+
+def _refuse_together(starts: Sequence[Start]) -> None:
+    """
+    Raises:
+        ServiceError: two are of one pipeline, or one is for the C++ server.
+    """
+    homes = [start.home for start in starts]
+    for home in homes:
+        if homes.count(home) > 1:
+            labels = " and ".join(start.target.label for start in starts if start.home == home)
+            raise ServiceError(
+                f"{labels} are releases of one pipeline, {home.name}", remedy="serve one of them"
+            )
+    for start in starts if len(starts) > 1 else ():
+        if cpp_files.read(start.target.directory) is not None:
+            raise ServiceError(
+                f"{start.target.label} is for the C++ server, and the C++ server serves one pipeline alone",
+                remedy="serve it by itself, at other ports",
+            )
 
 
 def runnable(target: Target) -> release.Release:
