@@ -481,6 +481,22 @@ def test_the_logs_of_one_are_not_those_of_the_others_replicas(both: tuple[Stage,
     assert all(any(name.startswith("replica-") for name in names) for names in found)
 
 
+def test_the_logs_are_those_of_the_service_that_it_joined_though_it_ran_by_itself_later(
+    ocr: Stage, cls: Stage, releases: Path
+) -> None:
+    control.launch(ocr.home, ocr.target(releases / "one"))
+    time.sleep(1)  # Runs are named by the second.
+    own = replace(cls.settings, http_port=free_port(), grpc_port=free_port())
+    control.launch(cls.home, replace(cls.target(releases / "first"), settings=own))
+    control.stop(cls.home)
+    switch(cls.home, cls.target(releases / "first"), accept)
+    assert Path(ocr.state.run_dir) / "service.log" in control.logs(cls.home)
+    control.stop(cls.home)
+    with pytest.raises(ServiceError):
+        switch(cls.home, cls.target(releases / "crashing"), accept)
+    assert Path(ocr.state.run_dir) / "service.log" in control.logs(cls.home)
+
+
 def test_two_folders_of_one_pipeline_are_not_served_side_by_side(ocr: Stage, releases: Path) -> None:
     switch(ocr.home, ocr.target(releases / "one"), accept)
     with pytest.raises(ServiceError, match="ocr is served here already, from another folder"):

@@ -330,16 +330,20 @@ def end(served: Sequence[State]) -> None:
 
 def logs(home: Path) -> list[Path]:
     """The log files of the newest run: of the service, of its requests, and of this pipeline's replicas."""
-    runs = [*(home / "run").glob("*")]
-    last = states.read(home)
-    if last is not None:
-        # Another pipeline's, where that was there first.
-        runs.append(Path(last.run_dir))
-    if not runs:
+    newest = _newest_run(home)
+    if newest is None:
         return []
-    newest = max(runs, key=lambda path: path.name)
     theirs = _replicas_of_others(home, newest)
     return sorted(path for path in newest.rglob("*.log") if path.parent.name not in theirs)
+
+
+def _newest_run(home: Path) -> Optional[Path]:
+    last = states.read(home)
+    if last is not None and last.alive:
+        # Another pipeline's, where that was there first; this one may have had later ones of its own before.
+        return Path(last.run_dir)
+    runs = [*(home / "run").glob("*"), *([Path(last.run_dir)] if last is not None else [])]
+    return max(runs, key=lambda path: path.name, default=None)
 
 
 def _replicas_of_others(home: Path, run_dir: Path) -> set[str]:
