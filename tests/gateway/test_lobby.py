@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,20 @@ def test_one_that_has_left_is_not_known_and_the_other_is(scene: Scene) -> None:
     assert door.ask("POST", "/predict/words", {"text": "hello"}).status == 404
     assert door.ask("GET", "/readyz").status == 200
     assert door.ask("GET", "/").json["models"] == ["ocr", "ocr.det"]
+    door.call(lambda: door.gateway.forget("words"))
     assert 'pipeline="words"' not in door.ask("GET", "/metrics").text
+
+
+def test_a_request_to_one_that_leaves_meanwhile_is_answered_and_counted_as_its(scene: Scene) -> None:
+    door, scene.words.plan.delay = scene.door, 0.5
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(door.ask, "POST", "/predict/words", {"text": "hello"})
+        _wait(lambda: scene.words.plan.seen)
+        door.call(lambda: door.gateway.leave("words"))
+        assert asked.result(10).status == 200
+    text = door.ask("GET", "/metrics").text
+    assert 'serving_requests_total{code="200",pipeline="words",protocol="http"} 1.0' in text
+    assert 'serving_requests_total{code="200",pipeline="",protocol="http"} 0.0' in text
 
 
 def test_the_index_and_the_description_tell_of_all(scene: Scene) -> None:

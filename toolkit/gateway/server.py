@@ -64,8 +64,11 @@ class Gateway:
         return office
 
     def leave(self, pipeline: str) -> None:
-        """Take no more requests to a pipeline; those under way are finished by whoever has them."""
+        """Take no more requests to a pipeline; those under way are finished by whoever has them, and counted as its."""
         self._lobby.close(pipeline)
+
+    def forget(self, pipeline: str) -> None:
+        """Tell of a pipeline no more that has left, and has no requests."""
         self._exposition.remove(pipeline)
 
     async def start(self) -> None:

@@ -98,6 +98,7 @@ class Member:
         self._gateway.leave(self.name)
         await self.rollouts.drain()
         await self.rollouts.stop(self.grace_seconds)
+        self._gateway.forget(self.name)
         self.record(STOPPED)
         logger.info("%s is not served any more", self.name)
 
