@@ -51,11 +51,13 @@ function pipeline() {
 
 // A choice only where there is one.
 function showPipelines() {
-  const { pipelines } = state.index;
-  find("pipelines").hidden = pipelines.length < 2;
-  const options = pipelines.map(({ name }) => make("option", { value: name }, name));
-  find("pipelines").replaceChildren(...options);
-  find("pipelines").value = pipeline().name;
+  const names = state.index.pipelines.map(({ name }) => name);
+  const choice = find("pipelines");
+  choice.hidden = names.length < 2;
+  // After each answer the index is read again: a list that is open just then must stay as it is.
+  if (names.join() === Array.from(choice.options, ({ value }) => value).join()) return;
+  choice.replaceChildren(...names.map((name) => make("option", { value: name }, name)));
+  choice.value = pipeline().name;
 }
 
 function choosePipeline() {

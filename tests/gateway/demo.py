@@ -79,10 +79,11 @@ class FakeDesk:
         raise NotImplementedError
 
 
-def app(desk: FakeDesk, key: str = "", timing: str = TIMING) -> FastAPI:
-    """The pages, and a `POST /predict/{model}` that asks the desk; with `key` it asks for that first."""
+def app(desk: FakeDesk, *others: FakeDesk, key: str = "", timing: str = TIMING) -> FastAPI:
+    """The pages, and a `POST /predict/{model}` that asks the desk of that name; with `key` it asks for that first."""
+    desks = {item.catalog.pipeline.name: item for item in (desk, *others)}
     made = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False)
-    made.include_router(pages.router(lobbies.of(desk)))
+    made.include_router(pages.router(lobbies.of(*desks.values())))
     made.state.seen = []
 
     @made.exception_handler(Fault)
@@ -94,7 +95,7 @@ def app(desk: FakeDesk, key: str = "", timing: str = TIMING) -> FastAPI:
         made.state.seen.append((model, dict(request.headers)))
         if key and request.headers.get("authorization") != f"Bearer {key}":
             return _refused(401, "no valid API key", "send one as Authorization: Bearer")
-        answer = await desk.predict(await request.body(), Deadline.after(5))
+        answer = await desks[model].predict(await request.body(), Deadline.after(5))
         return Response(answer, media_type="application/json", headers={"Server-Timing": timing})
 
     return made

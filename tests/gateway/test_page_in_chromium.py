@@ -350,3 +350,42 @@ def test_a_pipeline_that_takes_no_images_is_asked_with_what_is_written(
         chromium.until_state("failed")
         assert "image" not in chromium.one("#error").text.lower()
         chromium.check(url, allowed="Failed to load resource")
+
+
+def test_of_two_pipelines_the_one_that_is_chosen_is_asked_with_what_it_takes(
+    desk: FakeDesk, chromium: Browser, tmp_path: Path
+) -> None:
+    words = FakeDesk(
+        Catalog((replace(desk.catalog.pipeline, name="words", accepts="text"),)), max_body_bytes=20
+    )
+    words.answer = {"words": ["一"]}
+    with served(app(desk, words)) as url:
+        chromium.forget()
+        chromium.open(url)
+        chromium.until(lambda: chromium.one("#pipelines").is_displayed(), "there is no choice")
+        send(chromium, image(tmp_path / "image.jpg"))
+        choose(chromium, "words")
+        assert not chromium.one("#result").is_displayed()
+        assert texts(chromium, "#serving .pipeline") == ["words"]
+        assert chromium.all("#serving .model") == []
+        chromium.one("#content").send_keys("text")
+        chromium.one("#ask button").click()
+        chromium.until_state("done")
+        assert (words.seen, json.loads(chromium.one("#json pre").text)) == ([b"text"], words.answer)
+        assert "predict/words" in chromium.one("#curl pre").get_attribute("textContent")
+        # Each has its own limit.
+        chromium.one("#another").click()
+        chromium.one("#content").send_keys("text" * 10)
+        chromium.one("#ask button").click()
+        chromium.until_state("failed")
+        choose(chromium, "ocr")
+        assert not chromium.one("#error").is_displayed()
+        assert not chromium.one("#ask").is_displayed()
+        send(chromium, image(tmp_path / "other.jpg"))
+        assert texts(chromium, "#lines .text")[0] == LINES[0]["text"]
+        assert len(chromium.all("#serving .model")) == 2
+        chromium.check(url)
+
+
+def choose(page: Browser, name: str) -> None:
+    page.one(f"#pipelines option[value={name}]").click()
