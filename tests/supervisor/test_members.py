@@ -268,6 +268,15 @@ def test_other_keys_or_half_of_the_ports_are_refused_and_nothing_is_touched(
     assert ocr.read() == "one"
 
 
+def test_launch_names_the_command_that_starts_the_service_anew_where_it_would_have_to_be(
+    ocr: Stage, cls: Stage, releases: Path
+) -> None:
+    control.launch(ocr.home, ocr.target(releases / "one"))
+    with pytest.raises(ServiceError, match="limits of connections and bodies") as caught:
+        control.launch(cls.home, cls.target(releases / "large"))
+    assert "`make deploy MODEL=cls` starts the service anew" in str(caught.value)
+
+
 def test_what_all_share_is_not_changed_for_one_and_it_serves_on(
     both: tuple[Stage, Stage], releases: Path, tmp_path: Path
 ) -> None:

@@ -86,7 +86,7 @@ def _join(home: Path, target: Target, host: State, limits: release.Limits) -> St
         with conversation(Path(host.run_dir), home) as talk:
             answer = talk.ask("shift", target=target.to_json(), front=front.of(target.settings, limits))
             if "changed" in answer:
-                raise cannot_join(host, answer["changed"])
+                raise _cannot_launch(home, host, answer["changed"])
             talk.ask("confirm")
     except OSError as error:
         raise takes_no_commands(host, error) from error
@@ -111,6 +111,14 @@ def cannot_join(host: State, differs: Sequence[str]) -> ServiceError:
         f"{' and '.join(differs)}",
         remedy="give the same, or choose other ports (HTTP_PORT=, GRPC_PORT=)",
     )
+
+
+def _cannot_launch(home: Path, host: State, differs: Sequence[str]) -> ServiceError:
+    error = cannot_join(host, differs)
+    if not front.allows_others(differs):
+        return error
+    remedy = f"`make deploy MODEL={home.name}` starts the service anew with all that it serves; or choose other ports"
+    return ServiceError(error.message, remedy=remedy)
 
 
 def serve(starts: Sequence[Start]) -> NoReturn:

@@ -69,6 +69,11 @@ def changed(now: Mapping[str, str], wanted: Mapping[str, str], is_shared: bool =
     return differing
 
 
+def allows_others(differing: Sequence[str]) -> bool:
+    """Whether a service that is started anew for it may serve the others, too: neither address nor access differs."""
+    return set(differing) <= {CODE, LIMITS}
+
+
 def _are_within(wanted: str, now: str) -> bool:
     pairs = list(zip(wanted.split(), now.split()))
     return bool(pairs) and all(float(mine) <= float(given) for mine, given in pairs)

@@ -104,7 +104,7 @@ def switch(
     others = states.beside(home)
     if not others:
         return _replace(home, target, verify, why)
-    if _is_of_the_toolkit(switched):
+    if front.allows_others(switched):
         return _restart(home, target, current, verify, why)
     # It leaves them for another address, or not at all.
     host = states.at(home.parent, target.settings)
@@ -125,7 +125,7 @@ def _join(
         raise control.takes_no_commands(host, error) from error
     if isinstance(switched, Switched):
         return switched
-    if not _is_of_the_toolkit(switched):
+    if not front.allows_others(switched):
         raise control.cannot_join(host, switched)
     return _restart(home, target, host, verify, _in_words(switched))
 
@@ -161,11 +161,6 @@ def _others(home: Path, service: State) -> dict[Path, State]:
 
 def _in_words(changed: Sequence[str]) -> str:
     return f"{' and '.join(changed)} changed"
-
-
-def _is_of_the_toolkit(changed: Sequence[str]) -> bool:
-    """Whether others that are served under the same ports would not mind: neither address nor access differs."""
-    return set(changed) <= {front.CODE, front.LIMITS}
 
 
 def _check_requests(plan: release.Release, current: release.Release) -> None:
