@@ -556,6 +556,22 @@ def _leave(service: State, home: Path) -> dict[str, Any]:
         return talk.ask("leave")
 
 
+def test_who_deploys_one_that_a_killed_command_was_just_having_join_has_it_join(
+    ocr: Stage, cls: Stage, releases: Path, tmp_path: Path
+) -> None:
+    late = make_release(tmp_path / "late", "late", start=5, name="cls")
+    switch(ocr.home, ocr.target(releases / "one"), accept)
+    with ThreadPoolExecutor(1) as pool:
+        joining = pool.submit(switch, cls.home, cls.target(late), accept)
+        ocr.wait_for("it joins", lambda: states.running(cls.home) is not None)
+        # That its command is gone is not noticed at once.
+        switch(cls.home, cls.target(releases / "first"), accept)
+        with pytest.raises(ServiceError):
+            joining.result(20)
+    assert (ocr.read(), cls.read()) == ("one", "first")
+    assert len(processes_of(ocr.home)) == 3
+
+
 def test_what_is_taken_back_answers_its_requests_though_its_pipeline_leaves(
     both: tuple[Stage, Stage], releases: Path
 ) -> None:

@@ -27,6 +27,7 @@ class Members:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._by_home: dict[Path, Member] = {}
+        self._joining: dict[Path, asyncio.Future[None]] = {}
         self._leaving: dict[Path, asyncio.Future[None]] = {}
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -62,12 +63,15 @@ class Members:
         """
         began = time.monotonic()
         member = self.add(home, target, *await asyncio.to_thread(deployment.read, target))
+        self._joining[home] = asyncio.ensure_future(member.join())
         try:
-            await member.join()
+            await self._joining[home]
         except BaseException as error:
             logger.error("%s does not join: %s", target.label, error)
             await self.leave(member)
             raise
+        finally:
+            del self._joining[home]
         shift = Shift(time.monotonic() - began, warm=False)
         logger.info("%s joins after %.2f s", target.label, shift.seconds)
         return shift
@@ -79,7 +83,12 @@ class Members:
         await self._leaving[member.home]
 
     async def _leave(self, member: Member) -> None:
+        joining = self._joining.get(member.home)
         try:
+            if joining is not None:
+                # By a command that was killed, which is not noticed at once.
+                joining.cancel()
+                await asyncio.wait({joining})
             await member.leave()
         finally:
             del self._leaving[member.home]
