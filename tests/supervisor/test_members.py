@@ -405,6 +405,22 @@ def test_a_service_that_ends_while_one_joins_it_serves_again_without_that(
     assert states.running(cls.home) is None
 
 
+def test_a_service_that_is_told_to_end_while_one_joins_ends_and_who_waited_is_told(
+    ocr: Stage, cls: Stage, releases: Path, tmp_path: Path
+) -> None:
+    late = make_release(tmp_path / "late", "late", start=5, name="cls")
+    switch(ocr.home, ocr.target(releases / "one"), accept)
+    service = ocr.state
+    with ThreadPoolExecutor(1) as pool:
+        joining = pool.submit(switch, cls.home, cls.target(late), accept)
+        ocr.wait_for("it joins", lambda: states.running(cls.home) is not None)
+        os.kill(service.pid, signal.SIGTERM)
+        with pytest.raises(ServiceError, match="its service was told to end"):
+            joining.result(20)
+    ocr.wait_for("it ends", lambda: not service.alive)
+    assert processes_of(ocr.home) == []
+
+
 def test_a_service_that_ends_while_one_is_replaced_serves_again_with_all(
     both: tuple[Stage, Stage], releases: Path
 ) -> None:

@@ -225,8 +225,11 @@ def _behind_open_ports(
 def _take_back(home: Path, talk: Conversation, before: Mapping[Path, State], is_shifted: bool) -> str:
     """Have what served before serve again, if it does not; what serves then, in words."""
     current = before.get(home)
-    if not any(state.alive for state in before.values()):
-        return _put_back(home, {folder: state for folder, state in before.items() if state.status == READY})
+    left = {folder: state for folder, state in before.items() if _is_ready(folder, state)}
+    if not left:
+        return "its service was told to end"
+    if not any(state.alive for state in left.values()):
+        return _put_back(home, left)
     if current is not None and states.running(home) is None:
         return _put_back(home, {home: current})
     if current is not None and not is_shifted:
@@ -239,6 +242,12 @@ def _take_back(home: Path, talk: Conversation, before: Mapping[Path, State], is_
     if current is None:
         return f"{home.name} is not served; the other pipelines serve on"
     return f"the release before serves again, at {current.http_url}"
+
+
+def _is_ready(home: Path, before: State) -> bool:
+    """Whether the last word of that service is that the pipeline is ready: one that was told to end says otherwise."""
+    last = states.read(home)
+    return last is not None and last.pid == before.pid and last.status == READY
 
 
 def _state(home: Path) -> State:
