@@ -308,6 +308,17 @@ def test_looser_limits_start_the_service_anew_with_all_that_it_served(
     assert (ocr.state.pid, cls.read()) == (switched.state.pid, "small")
 
 
+def test_limits_that_one_which_has_left_needed_are_no_reason_for_a_new_start(
+    ocr: Stage, cls: Stage, releases: Path
+) -> None:
+    switch(ocr.home, ocr.target(releases / "one"), accept)
+    switch(cls.home, cls.target(releases / "large"), accept)
+    control.stop(cls.home)
+    pid = ocr.state.pid
+    assert switch(ocr.home, ocr.target(releases / "two"), accept).why_stopped == ""
+    assert (ocr.state.pid, ocr.read()) == (pid, "two")
+
+
 def test_where_the_new_start_fails_all_that_served_serves_again(
     both: tuple[Stage, Stage], releases: Path
 ) -> None:

@@ -139,7 +139,11 @@ class Channel:
     async def _shift(self, asked: Message, writer: asyncio.StreamWriter) -> Message:
         home, target = Path(asked["home"]), Target.from_json(asked["target"])
         member = await self._members.staying(home)
-        is_shared = member is None or len(self._members) > 1
+        is_shared = (
+            member is None
+            or len(self._members) > 1
+            or not front.is_for(self._has, member.rollouts.current.plan.limits)
+        )
         changed = front.changed(self._has, asked["front"], is_shared)
         if changed:
             return {"changed": changed}

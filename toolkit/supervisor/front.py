@@ -47,8 +47,17 @@ def of(settings: Settings, limits: Limits, environ: Mapping[str, str] = os.envir
         "the address": f"{settings.host} {settings.http_port} {settings.grpc_port}",
         "the certificates": f"{settings.tls_cert} {settings.tls_key} {settings.tls_client_ca}",
         "the API keys": keys,
-        LIMITS: " ".join(str(getattr(limits, name)) for name in _OF_THE_DOOR),
+        LIMITS: _in_words(limits),
     }
+
+
+def _in_words(limits: Limits) -> str:
+    return " ".join(str(getattr(limits, name)) for name in _OF_THE_DOOR)
+
+
+def is_for(now: Mapping[str, str], limits: Limits) -> bool:
+    """Whether the front door has just these limits; it has looser ones if another pipeline needs them, or did."""
+    return now[LIMITS] == _in_words(limits)
 
 
 def loosest(limits: Sequence[Limits]) -> Limits:
@@ -61,7 +70,7 @@ def changed(now: Mapping[str, str], wanted: Mapping[str, str], is_shared: bool =
     """The names of what differs.
 
     Args:
-        is_shared: other pipelines are served, too: limits may be looser than what is wanted.
+        is_shared: the front door is for other pipelines, too: limits may be looser than what is wanted.
     """
     differing = [name for name in {**now, **wanted} if now.get(name) != wanted.get(name)]
     if is_shared and LIMITS in differing and _are_within(wanted.get(LIMITS, ""), now.get(LIMITS, "")):
