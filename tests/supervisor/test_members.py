@@ -111,6 +111,13 @@ def test_a_pipeline_for_the_ports_of_another_joins_it_and_no_request_is_lost(
     assert 'serving_ready{pipeline="cls"} 1.0' in ocr.metrics()
 
 
+def test_a_service_with_more_replicas_than_threads_goes_on_working(ocr: Stage, tmp_path: Path) -> None:
+    many = make_release(tmp_path / "many", "many", start_seconds=20)
+    settings = replace(ocr.settings, replicas=min(32, (os.cpu_count() or 1) + 4))
+    control.launch(ocr.home, replace(ocr.target(many), settings=settings))
+    assert ocr.read() == "many"
+
+
 def test_replicas_of_what_joins_start_as_few_at_a_time_as_its_release_says(
     ocr: Stage, cls: Stage, tmp_path: Path, releases: Path
 ) -> None:

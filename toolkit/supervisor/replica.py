@@ -10,7 +10,9 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -123,7 +125,12 @@ class ReplicaProcess:
                 os.sched_setaffinity(self._process.pid, self._processors)
         # Before anybody waits for its end: then psutil would not know it any more.
         self._usage = psutil.Process(self._process.pid)
-        self._ended = asyncio.ensure_future(asyncio.to_thread(self._process.wait))
+        # In a thread of its own: those that all work shares are as few as the cores, and four more.
+        waiting = ThreadPoolExecutor(1, thread_name_prefix="replica")
+        self._ended: asyncio.Future[Any] = asyncio.get_running_loop().run_in_executor(
+            waiting, self._process.wait
+        )
+        waiting.shutdown(wait=False)
 
     async def ask_golden(self, wait: bool = False) -> None:
         """One inference with a known answer; takes as long as it takes.
