@@ -75,7 +75,7 @@ def done(work: Work, store: Store, logs: Path, console: Console) -> Artifact:
     made = store.get(key)
     if made is not None:
         return made
-    python = environment.ensure(store, work.lock, logs / "environment.log", console)
+    python = environment.ensure(store, work.lock, logs / f"{work.kind}-environment.log", console)
 
     def build(directory: Path) -> Mapping[str, Any]:
         with console.working("convert", work.kind):
