@@ -148,6 +148,19 @@ def test_an_onnx_model_may_name_the_domain_of_its_operators(tmp_path: Path) -> N
     assert onnx.read(tmp_path / "model.onnx")["version"] == "operator set 17"
 
 
+def test_weights_that_are_operators_count_too_and_numbers_that_are_none_do_not(tmp_path: Path) -> None:
+    model = onnx._model_class()()
+    model.graph.node.add(op_type="Relu")
+    model.graph.output.add(name="y")
+    # As paddle2onnx writes them.
+    for name, kind, dims in (("w", 1, [4, 3]), ("one", 1, []), ("shape", 7, [2])):
+        node = model.graph.node.add(op_type="Constant", output=[name])
+        node.attribute.add(t={"data_type": kind, "dims": dims})
+    model.graph.initializer.add(name="b", dims=[4])
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    assert onnx.read(tmp_path / "model.onnx")["shapes"] == {"w": (4, 3), "b": (4,)}
+
+
 def test_weights_that_an_onnx_model_keeps_beside_it_are_found_and_missed(tmp_path: Path) -> None:
     model = onnx._model_class()()
     model.graph.node.add(op_type="Relu")

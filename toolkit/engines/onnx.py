@@ -30,13 +30,19 @@ _MESSAGES: dict[str, dict[str, tuple[int, Any, bool]]] = {
     "OperatorSet": {"domain": (1, _FIELD.TYPE_STRING, False), "version": (2, _FIELD.TYPE_INT64, False)},
     "Graph": {
         "node": (1, "Node", True),
-        "initializer": (5, "Initializer", True),
+        "initializer": (5, "Tensor", True),
         "input": (11, "Value", True),
         "output": (12, "Value", True),
     },
-    "Node": {"op_type": (4, _FIELD.TYPE_STRING, False)},
-    "Initializer": {
+    "Node": {
+        "output": (2, _FIELD.TYPE_STRING, True),
+        "op_type": (4, _FIELD.TYPE_STRING, False),
+        "attribute": (5, "Attribute", True),
+    },
+    "Attribute": {"t": (5, "Tensor", False)},
+    "Tensor": {
         "dims": (1, _FIELD.TYPE_INT64, True),
+        "data_type": (2, _FIELD.TYPE_INT32, False),
         "name": (8, _FIELD.TYPE_STRING, False),
         "external_data": (13, "Entry", True),
     },
@@ -52,6 +58,7 @@ _DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
     10: "float16", 11: "float64", 16: "bfloat16",
 }  # fmt: skip
+_FLOATS = (1, 10, 11, 16)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -70,19 +77,30 @@ def read(path: Path) -> dict[str, Any]:
         raise _damaged(path) from error
     if not (model.graph.node and model.graph.output):
         raise _damaged(path)
-    shapes = {item.name: tuple(item.dims) for item in model.graph.initializer}
+    parameters = _parameters(model.graph)
+    shapes = {name: tuple(item.dims) for name, item in parameters.items()}
     return {
         "version": _version(model),
         "inputs": [_tensor(item) for item in model.graph.input if item.name not in shapes],
         "outputs": [_tensor(item) for item in model.graph.output],
         "operators": Counter(node.op_type for node in model.graph.node),
         "shapes": shapes,
-        "external": sorted(_external(model.graph)),
+        "external": sorted(_external(parameters.values())),
     }
 
 
-def _external(graph: Any) -> set[str]:
-    entries = (entry for item in graph.initializer for entry in item.external_data)
+def _parameters(graph: Any) -> dict[str, Any]:
+    """The tensors that the file holds, by name: the graph's own, and arrays of floats that an operator stands for."""
+    constants = (node for node in graph.node if node.op_type == "Constant")
+    held = {node.output[0]: item.t for node in constants for item in node.attribute if node.output}
+    return {
+        **{name: tensor for name, tensor in held.items() if tensor.dims and tensor.data_type in _FLOATS},
+        **{item.name: item for item in graph.initializer},
+    }
+
+
+def _external(tensors: Iterable[Any]) -> set[str]:
+    entries = (entry for item in tensors for entry in item.external_data)
     return {entry.value for entry in entries if entry.key == "location"}
 
 
