@@ -21,7 +21,7 @@ from tests.chaos.ask import Answer
 from tests.chaos.metrics import Snapshot, parse
 from tests.processes import processes_of
 from toolkit.serving import release as releases
-from toolkit.supervisor import control
+from toolkit.supervisor import control, runs
 from toolkit.supervisor import state as states
 from toolkit.supervisor.deployed import Target
 from toolkit.supervisor.settings import Settings
@@ -138,9 +138,7 @@ def running(release: Path, replicas: int) -> Iterator[Service]:
     try:
         yield launch(home, release, replicas)
     except BaseException:
-        print(
-            "".join(f"\n{path}:\n{path.read_text()[-_LOG:]}" for path in control.logs(home)), file=sys.stderr
-        )
+        print("".join(f"\n{path}:\n{path.read_text()[-_LOG:]}" for path in runs.logs(home)), file=sys.stderr)
         raise
     finally:
         try:

@@ -28,7 +28,7 @@ from tests.rollouts.load import Load
 from tests.rollouts.timeline import Step, Timeline
 from toolkit.cli.ask import ask
 from toolkit.errors import ToolkitError
-from toolkit.supervisor import control, journal, lock
+from toolkit.supervisor import control, journal, lock, runs
 from toolkit.supervisor import state as states
 from toolkit.supervisor.deployed import FP32, RELEASE, Target
 from toolkit.supervisor.settings import Settings
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
             found = run(home, releases.make(options.release, Path(folder)), options)
         except ToolkitError as error:
             log = "".join(
-                path.read_text()[-_LOG:] for path in control.logs(home) if path.name == states.SERVICE_LOG
+                path.read_text()[-_LOG:] for path in runs.logs(home) if path.name == states.SERVICE_LOG
             )
             print(f"{log}\nerror: {error}", file=sys.stderr)
             return 2

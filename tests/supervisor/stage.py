@@ -21,7 +21,7 @@ from tests.fakes import LINES, png
 from tests.serving.test_release import RELEASE
 from toolkit.client import ClientError, GrpcClient, HttpClient
 from toolkit.serving import release
-from toolkit.supervisor import control
+from toolkit.supervisor import control, runs
 from toolkit.supervisor import state as states
 from toolkit.supervisor.deployed import Target
 from toolkit.supervisor.settings import Settings
@@ -122,9 +122,7 @@ class Stage:
 
     def log(self) -> str:
         """Of the service of the newest run."""
-        return "".join(
-            path.read_text() for path in control.logs(self.home) if path.name == states.SERVICE_LOG
-        )
+        return "".join(path.read_text() for path in runs.logs(self.home) if path.name == states.SERVICE_LOG)
 
 
 def accept(state: State) -> str:

@@ -22,7 +22,8 @@ from tests.supervisor.stage import Asking, Stage, accept, make_release, stage
 from toolkit import process
 from toolkit.client import GrpcClient
 from toolkit.errors import ServiceError, SmokeError
-from toolkit.supervisor import control, deployed, lock
+from toolkit.serving import release
+from toolkit.supervisor import control, deployed, front, lock, runs
 from toolkit.supervisor import state as states
 from toolkit.supervisor import switch as switches
 from toolkit.supervisor.conversation import conversation
@@ -251,9 +252,6 @@ def test_one_that_is_not_confirmed_leaves_again(ocr: Stage, cls: Stage, releases
 
 
 def _front_of(here: Stage, releases: Path) -> dict[str, str]:
-    from toolkit.serving import release
-    from toolkit.supervisor import front
-
     return front.of(here.settings, release.read(releases / "one").limits)
 
 
@@ -519,7 +517,7 @@ def test_the_logs_of_one_are_not_those_of_the_others_replicas(both: tuple[Stage,
     assert [here.read() for here in both] == ["one", "first"]
     # It is written in the background.
     both[0].wait_for("requests are logged", (Path(both[0].state.run_dir) / "access.log").is_file)
-    found = [{str(path.relative_to(here.state.run_dir)) for path in control.logs(here.home)} for here in both]
+    found = [{str(path.relative_to(here.state.run_dir)) for path in runs.logs(here.home)} for here in both]
     assert found[0] & found[1] == {"access.log", "service.log"}
     assert all(any(name.startswith("replica-") for name in names) for names in found)
 
@@ -533,11 +531,11 @@ def test_the_logs_are_those_of_the_service_that_it_joined_though_it_ran_by_itsel
     control.launch(cls.home, replace(cls.target(releases / "first"), settings=own))
     control.stop(cls.home)
     switch(cls.home, cls.target(releases / "first"), accept)
-    assert Path(ocr.state.run_dir) / "service.log" in control.logs(cls.home)
+    assert Path(ocr.state.run_dir) / "service.log" in runs.logs(cls.home)
     control.stop(cls.home)
     with pytest.raises(ServiceError):
         switch(cls.home, cls.target(releases / "crashing"), accept)
-    assert Path(ocr.state.run_dir) / "service.log" in control.logs(cls.home)
+    assert Path(ocr.state.run_dir) / "service.log" in runs.logs(cls.home)
 
 
 def test_two_folders_of_one_pipeline_are_not_served_side_by_side(ocr: Stage, releases: Path) -> None:

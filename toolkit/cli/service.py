@@ -27,7 +27,7 @@ from toolkit.errors import ServiceError, TemplateError
 from toolkit.serving import cpp, release
 from toolkit.stages import evaluate, tuned
 from toolkit.stages.context import Context
-from toolkit.supervisor import control, deployed, journal, lock
+from toolkit.supervisor import control, deployed, journal, lock, runs
 from toolkit.supervisor import state as states
 from toolkit.supervisor.deployed import RELEASE, Start, Target
 from toolkit.supervisor.settings import Settings
@@ -231,7 +231,7 @@ def logs(
     model: str, pipelines: Path, build: Path, verbose: bool, as_json: bool, lines: int, follow: bool
 ) -> None:
     """Show the logs of the newest run."""
-    files = control.logs(home_of(model, pipelines, build, verbose))
+    files = runs.logs(home_of(model, pipelines, build, verbose))
     if not files:
         raise ServiceError(f"{model} has not been started yet, so there are no logs")
     texts = {str(path): path.read_text(errors="replace").splitlines()[-lines:] for path in files}

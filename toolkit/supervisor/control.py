@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -18,17 +17,14 @@ from toolkit.errors import ServiceError
 from toolkit.hardware import HARDWARE
 from toolkit.serving import cpp as cpp_files
 from toolkit.serving import release
-from toolkit.supervisor import cpp, front
+from toolkit.supervisor import cpp, front, runs
 from toolkit.supervisor import state as states
-from toolkit.supervisor.conversation import SOCKET, conversation
+from toolkit.supervisor.conversation import conversation
 from toolkit.supervisor.deployed import Start, Target
-from toolkit.supervisor.replica import clean, folder_of
 from toolkit.supervisor.settings import Settings
-from toolkit.supervisor.state import FAILED, READY, SERVICE_LOG, STARTING, STATE_FILE, State
+from toolkit.supervisor.state import FAILED, READY, SERVICE_LOG, STARTING, State
 
 MODULE = "toolkit.supervisor.service"
-
-_KEPT_RUNS = 5
 
 _LETTING_GO_SECONDS = 2.0
 
@@ -62,7 +58,7 @@ def launch(home: Path, target: Target, provisional: bool = False, others: Sequen
         return _join(home, target, host, plan.limits)
     _wait_for_ports(home, target.settings)
     check_ports(target.settings)
-    run_dir = _make_run_dir(home)
+    run_dir = runs.make(home)
     if server is not None:
         return cpp.launch(home, target, server, run_dir)
     starts = [Start(home, target, provisional), *others]
@@ -139,7 +135,7 @@ def serve(starts: Sequence[Start]) -> NoReturn:
     server = cpp_files.read(first.target.directory)
     _wait_for_ports(first.home, first.target.settings)
     check_ports(first.target.settings)
-    run_dir = _make_run_dir(first.home)
+    run_dir = runs.make(first.home)
     if server is not None:
         cpp.serve(first.target, server, run_dir)
     argv = _argv(starts)
@@ -220,25 +216,6 @@ def _check_port(protocol: str, host: str, port: int) -> None:
             f"the {protocol} port {port} on {host} cannot be used: {error.strerror or error}",
             remedy=f"choose another with {protocol}_PORT=, or end the process that holds it",
         ) from error
-
-
-def _make_run_dir(home: Path) -> Path:
-    """A new directory for this run; those of the last runs are kept for their logs."""
-    runs = home / "run"
-    runs.mkdir(parents=True, exist_ok=True)
-    # A service may go on in it, with other pipelines than this one.
-    used = {state.run_dir for state in states.all_running(home.parent).values()}
-    unused = [path for path in sorted(runs.iterdir()) if str(path) not in used]
-    for old in unused[:-_KEPT_RUNS]:
-        shutil.rmtree(old, ignore_errors=True)
-    for old in unused[-_KEPT_RUNS:]:
-        # What a service that was killed could not take with it.
-        (old / SOCKET).unlink(missing_ok=True)
-        for folder in old.glob(str(folder_of("*"))):
-            clean(folder)
-    path = runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}"
-    path.mkdir(mode=0o700)
-    return path
 
 
 def _argv(starts: Sequence[Start]) -> list[str]:
@@ -334,28 +311,3 @@ def end(served: Sequence[State]) -> None:
         raise ServiceError(
             f"process {service.pid} cannot be ended", remedy="see whether it is in uninterruptible I/O"
         )
-
-
-def logs(home: Path) -> list[Path]:
-    """The log files of the newest run: of the service, of its requests, and of this pipeline's replicas."""
-    newest = _newest_run(home)
-    if newest is None:
-        return []
-    theirs = _replicas_of_others(home, newest)
-    return sorted(path for path in newest.rglob("*.log") if path.parent.name not in theirs)
-
-
-def _newest_run(home: Path) -> Optional[Path]:
-    last = states.read(home)
-    if last is not None and last.alive:
-        # Another pipeline's, where that was there first; this one may have had later ones of its own before.
-        return Path(last.run_dir)
-    runs = [*(home / "run").glob("*"), *([Path(last.run_dir)] if last is not None else [])]
-    return max(runs, key=lambda path: path.name, default=None)
-
-
-def _replicas_of_others(home: Path, run_dir: Path) -> set[str]:
-    """The folders of replicas, in a run, that are not this pipeline's."""
-    known = (states.read(file.parent) for file in home.parent.glob(f"*/{STATE_FILE}") if file.parent != home)
-    others = (state for state in known if state is not None and Path(state.run_dir) == run_dir)
-    return {folder_of(told["index"]).name for state in others for told in state.replicas}
