@@ -18,6 +18,7 @@ from toolkit.gateway.status import ReplicaStatus
 from toolkit.serving.release import Limits, Release
 from toolkit.supervisor.replica import ReplicaProcess, clean, folder_of
 from toolkit.supervisor.slot import Slot
+from toolkit.supervisor.together import all_or_none
 
 logger = logging.getLogger(__name__)
 
@@ -76,14 +77,7 @@ class Fleet:
             ServiceError: one could not be started.
         """
         gate = asyncio.Semaphore(at_once or len(self._slots))
-        starts = [asyncio.ensure_future(self._begin(slot, gate)) for slot in self._slots]
-        try:
-            await asyncio.gather(*starts)
-        except BaseException:
-            for start in starts:
-                start.cancel()
-            await asyncio.gather(*starts, return_exceptions=True)
-            raise
+        await all_or_none(self._begin(slot, gate) for slot in self._slots)
 
     async def _begin(self, slot: Slot, gate: asyncio.Semaphore) -> None:
         async with gate:

@@ -35,6 +35,7 @@ from toolkit.supervisor.members import Members
 from toolkit.supervisor.notify import Notifier
 from toolkit.supervisor.replica import OUTPUT
 from toolkit.supervisor.state import FAILED, SERVICE_LOG, STOPPING, running
+from toolkit.supervisor.together import all_or_none
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ class Service:
         channel = Channel(self._members, self._front)
         telling: list[asyncio.Future[None]] = []
         try:
-            if await _unless(stopping, self._start()):
+            if await _unless(stopping, all_or_none(member.rollouts.start() for member in self._members)):
                 await channel.start()
                 await self._begin()
                 telling = [
@@ -120,17 +121,6 @@ class Service:
                 await _unless(stopping, self._members.over())
         finally:
             await self._stop(telling, channel)
-
-    async def _start(self) -> None:
-        starts = [asyncio.ensure_future(member.rollouts.start()) for member in self._members]
-        try:
-            await asyncio.gather(*starts)
-        except BaseException:
-            # What still starts must not be ended from two sides.
-            for start in starts:
-                start.cancel()
-            await asyncio.gather(*starts, return_exceptions=True)
-            raise
 
     async def _begin(self) -> None:
         for start in self._starts:
