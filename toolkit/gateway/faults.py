@@ -120,6 +120,11 @@ class NotReady(Fault):
     code = grpc.StatusCode.UNAVAILABLE
     headers: Mapping[str, str] = MappingProxyType({"Retry-After": "1"})
 
+    @classmethod
+    def starting(cls) -> NotReady:
+        """Nothing is served yet."""
+        return cls("the service is starting", "try again in a moment; /readyz says when it is")
+
 
 class DeadlineExceeded(Fault):
     """No answer from the replica before the deadline."""

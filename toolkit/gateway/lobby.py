@@ -34,14 +34,15 @@ class Lobby:
             UnknownModel: no such pipeline is served here.
             NotReady: none is.
         """
-        served = self._served
-        if not name and served:
-            return next(iter(served.values()))
         for pipeline in (name, name.rpartition(".")[0]):
-            if pipeline in served:
-                return served[pipeline]
+            reception = self._receptions.get(pipeline)
+            if reception is not None and reception.serving is not None:
+                return reception
+        served = self._served
         if not served:
-            raise NotReady("the service is starting", "try again in a moment; /readyz says when it is")
+            raise NotReady.starting()
+        if not name:
+            return next(iter(served.values()))
         raise UnknownModel(f"no model {shown(name)} here", f"ask for {_any_of(sorted(served))}")
 
     def __iter__(self) -> Iterator[Desk]:

@@ -120,7 +120,7 @@ def describe(lobby: Lobby) -> IndexBody:
     """
     pipelines = [_pipeline(desk) for desk in lobby]
     if not pipelines:
-        raise NotReady("the service is starting", "try again in a moment; /readyz says when it is")
+        raise NotReady.starting()
     models = [model for desk in lobby for model in desk.catalog.models]
     return IndexBody(
         version=toolkit.__version__,

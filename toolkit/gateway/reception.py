@@ -58,7 +58,7 @@ class Reception:
         record = access.current()
         if record.desk is None:
             if self._desk is None:
-                raise NotReady("the service is starting", "try again in a moment; /readyz says when it is")
+                raise NotReady.starting()
             _give(record, self._desk)
         assert record.desk is not None
         return record.desk
