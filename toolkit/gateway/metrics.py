@@ -44,12 +44,12 @@ class Metrics(RequestMetrics):
     ) -> None:
         super().__init__()
         self._whole = _Whole(self.registry, ready, in_flight, queued)
-        self._count_replicas_faults(self.registry)
+        self._count_events(self.registry)
         self._time_stages(self.registry)
         self._compare_releases(self.registry)
         ReplicaCollector(self.registry, replicas)
 
-    def _count_replicas_faults(self, registry: CollectorRegistry) -> None:
+    def _count_events(self, registry: CollectorRegistry) -> None:
         self._retried = Counter(
             registry,
             "serving_requests_retried",

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from toolkit.errors import ServiceError
 from toolkit.gateway.catalog import Catalog
 from toolkit.gateway.server import Gateway
-from toolkit.gateway.status import ReplicaStatus
 from toolkit.serving.release import Release
 from toolkit.supervisor import deployment
 from toolkit.supervisor.deployed import Target
@@ -112,10 +111,6 @@ class Members:
         """Write the record of each."""
         for member in self:
             member.record()
-
-    def statuses(self) -> Sequence[ReplicaStatus]:
-        """Of all replicas."""
-        return [item for member in self for item in member.rollouts.statuses()]
 
     @property
     def summary(self) -> str:

@@ -324,9 +324,9 @@ def _check_ports(home: Path, target: Target, current: State | None) -> None:
         ServiceError: a port is held by what will not make way, and is no service that could be joined.
     """
     host = states.at(home.parent, target.settings)
-    makes_way = current is not None and not states.beside(home)
-    if host is None or (makes_way and current is not None and host.pid == current.pid):
-        held = {current.http_port, current.grpc_port} if makes_way and current is not None else set()
+    ends = None if states.beside(home) else current
+    if host is None or (ends is not None and host.pid == ends.pid):
+        held = {ends.http_port, ends.grpc_port} if ends is not None else set()
         control.check_ports(target.settings, held)
 
 
