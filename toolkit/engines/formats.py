@@ -19,7 +19,8 @@ _CHECKPOINTS = (".pdparams", ".pdopt")
 _OLD_PROGRAM = "__model__"
 
 _WHAT_TO_GIVE = (
-    "give the directory of an inference model, its .pdmodel file, or the path that paddle.jit.save was given"
+    "give the directory of an inference model, its .pdmodel, .json or .onnx file, or the path that paddle.jit.save was "
+    "given"
 )
 
 
@@ -75,7 +76,7 @@ def _of_file(path: Path) -> Found:
     if path.suffix == ".pdmodel" or path.name == _OLD_PROGRAM:
         return _paddle(path.parent, path.name)
     if path.stat().st_size == 0:
-        raise ModelError("the file is empty", where=str(path))
+        raise ModelError("the file is empty", where=str(path), remedy="copy or export it again")
     if path.suffix == ".onnx":
         return Found("onnx", path, None)
     if path.suffix == ".json" and files.is_paddle3(path):
